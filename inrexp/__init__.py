@@ -1,0 +1,29 @@
+"""inrexp: the runnable companion to "Generating visual explanations from deep networks using implicit neural
+representations" (Byra and Skibbe).
+
+>>> import inrexp
+>>> classifier = inrexp.load_classifier()                  # EfficientNet-Lite0, its weights come with the package
+>>> explanation = inrexp.explain(classifier, inrexp.load_picture("chelsea"))
+>>> explanation.mask(0.1).shape
+torch.Size([1, 1, 224, 224])
+"""
+
+from importlib.metadata import version
+
+from inrexp.classifiers import Classifier, load_classifier
+from inrexp.explanation import PAPER_AREAS, Explanation
+from inrexp.fit import PRESETS, FitConfig
+from inrexp.images import load_picture
+from inrexp.methods import explain
+
+__version__ = version("inrexp")
+__all__ = [
+    "PAPER_AREAS",
+    "PRESETS",
+    "Classifier",
+    "Explanation",
+    "FitConfig",
+    "explain",
+    "load_classifier",
+    "load_picture",
+]

@@ -1,0 +1,103 @@
+"""The command line: inrexp explain PICTURE."""
+
+import argparse
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+
+from inrexp import figures
+from inrexp.classifiers import load_classifier
+from inrexp.explanation import CUT, PAPER_AREAS, Explanation
+from inrexp.fit import PRESETS
+from inrexp.images import PACKAGED, load_picture, written_whole
+from inrexp.methods import DEFAULT_PRESET, explain
+
+STRIP = (0.025, 0.05, 0.1, 0.15, 0.2)
+INTERRUPTED = 130  # the shell's exit status for Ctrl-C
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    warnings.simplefilter("always", UserWarning)
+    warnings.showwarning = lambda message, *_, **__: print(f"inrexp: {message}", file=sys.stderr)
+    try:
+        return options.run(options)
+    except (FileNotFoundError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        print(f"inrexp: {error.args[0] if error.args else error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("inrexp: interrupted before anything was fitted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="inrexp", description="Visual explanations by implicit neural representations"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    one = commands.add_parser("explain", help="masks of one picture: overlay, strip over areas, numbers")
+    one.add_argument("picture", nargs="?", default="chelsea", help=f"a file, or one of {', '.join(PACKAGED)}")
+    one.add_argument("--model", default="efficientnet_lite0", help="efficientnet_lite0..2 or a torchvision model")
+    one.add_argument("--target", help="class index or label (default: the model's top-1)")
+    one.add_argument("--area", type=float, help="area of the overlay (default: the smallest that suffices)")
+    one.add_argument("--preset", default=DEFAULT_PRESET, choices=list(PRESETS))
+    one.add_argument("--steps", type=int, help="other than the preset's")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+    one.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
+    one.set_defaults(run=_explain)
+    return parser
+
+
+def _explain(options: argparse.Namespace) -> int:
+    low, high = PRESETS[options.preset].area_range
+    if options.area is not None and not low <= options.area <= high:
+        raise ValueError(f"--area must lie in the trained range [{low:g}, {high:g}], got {options.area:g}")
+    picture = load_picture(options.picture)
+    classifier = load_classifier(options.model, device=options.device)
+    found = explain(classifier, picture, options.target, preset=options.preset, seed=options.seed, steps=options.steps)
+    suffices = found.smallest_area()
+    area = options.area or suffices or high
+    stem = options.out / Path(options.picture).stem
+    for kind, figure in (("overlay", figures.overlay(found, area)), ("masks", figures.area_strip(found, STRIP))):
+        with written_whole(f"{stem}_{kind}.png") as temporary:
+            figure.savefig(temporary)
+    found.save(f"{stem}.safetensors")
+    with written_whole(f"{stem}.json") as temporary:
+        temporary.write_text(json.dumps(_numbers(found), indent=2) + "\n")
+    answer = f"a* = {suffices:g}" if suffices else f"no area up to {high:g} keeps p at {found.threshold:.2f}"
+    print(f"{found.target.label}: p = {found.unmasked:.2f} unmasked; {answer}; {found.seconds:.0f} s; {stem}_*.png")
+    return INTERRUPTED if found.status.startswith("interrupted") else 0
+
+
+def _numbers(found: Explanation) -> dict:
+    areas = [*sorted({*PAPER_AREAS, *STRIP})]
+    low, high = found.area_range
+    areas = [area for area in areas if low - 1e-6 <= area <= high + 1e-6]
+
+    def rounded(values: torch.Tensor) -> list[float]:
+        return [round(float(value), 4) for value in values]
+
+    return {
+        "target": {"indices": list(found.target.indices), "label": found.target.label},
+        "unmasked_probability": round(found.unmasked, 4),
+        "threshold": round(found.threshold, 4),
+        "smallest_area": found.smallest_area(),
+        "smallest_area_cut": found.smallest_area(cut=CUT),
+        "areas": areas,
+        "probability": rounded(found.probability(areas)),
+        "probability_cut": rounded(found.probability(areas, cut=CUT)),
+        "area_kept": rounded(found.mask(areas).mean((1, 2, 3))),
+        "area_kept_cut": rounded(found.mask(areas, cut=CUT).mean((1, 2, 3))),
+        "model": found.classifier_name,
+        "preset": found.preset,
+        "seed": found.seed,
+        "status": found.status,
+        "steps": len(found.history["loss"]),
+        "seconds": round(found.seconds, 1),
+        "versions": found.versions,
+    }

@@ -1,0 +1,239 @@
+"""What a fit explains: masks at any area, the probability they keep, and the smallest area that suffices (eq. 5)."""
+
+import dataclasses
+import json
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from inrexp.classifiers import Classifier, Target, load_classifier
+from inrexp.fields import MaskField, MaskLattice, MaskSource
+from inrexp.fit import LEVELS, FitConfig, Fitted
+from inrexp.images import written_whole
+from inrexp.perturb import blend, blend_levels, blur, blur_levels, fade
+
+PAPER_AREAS = (0.025, 0.05, 0.1, 0.2)  # section 3.4
+CUT = 0.5  # mask values above it are 1 in a binary mask; the paper gives no value for the INR
+FORMAT = 1
+
+
+class Explanation:
+    """Masks M_a of one image for one target, for every area in the fitted range.
+
+    Attributes: image (1, 3, h, w), target, config, preset, seed, history (name -> (steps,)), status, versions,
+    unmasked (probability of the whole image), classifier (None after loading one that has no name).
+    """
+
+    def __init__(
+        self,
+        *,
+        source: MaskSource,
+        image: torch.Tensor,
+        target: Target,
+        config: FitConfig,
+        classifier: Classifier | None,
+        classifier_name: str,
+        preset: str,
+        seed: int,
+        history: dict[str, torch.Tensor],
+        status: str,
+        seconds: float,
+        unmasked: float,
+        versions: dict[str, str] | None = None,
+    ):
+        self.source, self.image, self.target, self.config = source, image, target, config
+        self.classifier, self.classifier_name = classifier, classifier_name
+        self.preset, self.seed, self.history, self.status = preset, seed, history, status
+        self.seconds, self.unmasked = seconds, unmasked
+        self.versions = versions or {
+            "inrexp": version("inrexp"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        }
+
+    @classmethod
+    def of_fit(
+        cls, fitted: Fitted, classifier: Classifier, image: torch.Tensor, target: Target, **facts: Any
+    ) -> "Explanation":
+        unmasked = float(classifier.probabilities(image)[0, list(target.indices)].sum())
+        return cls(
+            source=fitted.source,
+            image=image,
+            target=target,
+            classifier=classifier,
+            classifier_name=classifier.name,
+            history=fitted.history,
+            status=fitted.status,
+            seconds=fitted.seconds,
+            unmasked=unmasked,
+            **facts,
+        )
+
+    @property
+    def area_range(self) -> tuple[float, float]:
+        if isinstance(self.source, MaskLattice):
+            return min(self.source.areas), max(self.source.areas)
+        return self.config.area_range
+
+    def mask(self, area: "float | Sequence[float]", *, cut: float | None = None) -> torch.Tensor:
+        """M_a for one area or several.  Returns (k, 1, h, w) in [0, 1]; with `cut`, 0 or 1.
+
+        Raises ValueError for an area outside the fitted range.
+        """
+        areas = self._areas(area)
+        with torch.no_grad():
+            mask = self.source(areas)[0]
+        return mask if cut is None else (mask > cut).to(mask.dtype)
+
+    def _areas(self, area: "float | Sequence[float]") -> torch.Tensor:
+        wanted = torch.as_tensor([area] if isinstance(area, int | float) else list(area), dtype=torch.float64)
+        low, high = self.area_range
+        if wanted.numel() == 0 or not bool(((wanted >= low - 1e-6) & (wanted <= high + 1e-6)).all()):
+            raise ValueError(
+                f"area must lie in the fitted range [{low:g}, {high:g}] (a fraction of the picture), got {area}: "
+                "fit again with FitConfig(area_range=...)"
+            )
+        if isinstance(self.source, MaskLattice):
+            known = torch.tensor(self.source.areas, dtype=torch.float64)
+            if bool(((wanted[:, None] - known).abs().min(1).values > 1e-6).any()):
+                raise ValueError(f"extremal perturbations hold the areas {self.source.areas} only, got {area}")
+        return wanted.to(self.image)[None]
+
+    def probability(self, area: "float | Sequence[float]", *, cut: float | None = None) -> torch.Tensor:
+        """Phi of the image under M_a (eq. 1), for each area; with `cut`, under the mask cut to 0/1.  Returns (k,)."""
+        return self.probability_of_mask(self.mask(area, cut=cut))
+
+    def probability_of_mask(self, mask: torch.Tensor) -> torch.Tensor:
+        """Phi(M * I + (1 - M) * I') for any mask (k, 1, h, w), with this fit's perturbation.  Returns (k,)."""
+        classifier = self._classifier()
+        kept = []
+        for part in mask.to(self.image).split(16):
+            probabilities = classifier.probabilities(self.blended(part))
+            kept.append(probabilities[:, list(self.target.indices)].sum(1))
+        return torch.cat(kept)
+
+    def blended(self, mask: torch.Tensor) -> torch.Tensor:
+        """What the classifier sees through a mask (eq. 1).  mask: (k, 1, h, w).  Returns (k, 3, h, w) in [0, 1]."""
+        if self.config.perturbation == "levels":
+            return blend_levels(blur_levels(self.image, LEVELS), mask[None])[0]
+        faded = self.config.perturbation == "fade"
+        return blend(self.image, fade(self.image) if faded else blur(self.image, self.config.blur_sigma), mask)
+
+    def _classifier(self) -> Classifier:
+        if self.classifier is None:
+            raise RuntimeError(
+                f"this explanation was loaded without its classifier {self.classifier_name!r}: "
+                "pass it, Explanation.load(path, classifier=...)"
+            )
+        return self.classifier
+
+    @property
+    def threshold(self) -> float:
+        """Phi_0's default, half of the unmasked probability; the paper gives no value."""
+        return 0.5 * self.unmasked
+
+    def smallest_area(
+        self,
+        threshold: float | None = None,
+        *,
+        areas: Sequence[float] | None = PAPER_AREAS,
+        cut: float | None = None,
+        tolerance: float = 1e-3,
+    ) -> float | None:
+        """a*, the smallest area whose mask keeps the probability at `threshold` or above (eq. 5); None if none does.
+
+        areas: the paper's four by default (those in the fitted range); None searches the whole range: 36 areas, then
+        bisection down to `tolerance`.  cut: judge masks cut to 0/1.
+        """
+        wanted = self.threshold if threshold is None else threshold
+        if not 0 <= wanted <= 1:
+            raise ValueError(f"threshold must be a probability in [0, 1], got {wanted}")
+        low, high = self.area_range
+        if areas is None and isinstance(self.source, MaskLattice):
+            areas = self.source.areas
+        if areas is not None:
+            within = sorted(area for area in areas if low - 1e-6 <= area <= high + 1e-6)
+            return next(
+                (a for a, p in zip(within, self.probability(within, cut=cut), strict=True) if p >= wanted), None
+            )
+        grid = torch.linspace(low, high, 36, dtype=torch.float64).tolist()
+        keeps = (self.probability(grid, cut=cut) >= wanted).tolist()
+        if True not in keeps:
+            return None
+        first = keeps.index(True)
+        if first == 0:
+            return grid[0]
+        below, above = grid[first - 1], grid[first]
+        while above - below > tolerance:
+            middle = (below + above) / 2
+            below, above = (below, middle) if self.probability(middle, cut=cut) >= wanted else (middle, above)
+        return above
+
+    def save(self, path: "str | Path") -> Path:
+        """Write everything but the classifier to one .safetensors file (tensors and JSON, no code)."""
+        path = Path(path)
+        tensors = {f"source.{key}": value.contiguous().cpu() for key, value in self.source.state_dict().items()}
+        tensors |= {f"history.{key}": value.contiguous() for key, value in self.history.items()}
+        tensors["image"] = self.image.contiguous().cpu()
+        facts = {
+            "format": FORMAT,
+            "target": dataclasses.asdict(self.target),
+            "config": dataclasses.asdict(self.config),
+            "source_settings": self.source.settings,
+            "classifier": self.classifier_name,
+            **{name: getattr(self, name) for name in ("preset", "seed", "status", "seconds", "unmasked", "versions")},
+        }
+        with written_whole(path) as temporary:
+            save_file(tensors, temporary, metadata={"inrexp": json.dumps(facts)})
+        return path
+
+    @classmethod
+    def load(cls, path: "str | Path", *, classifier: Classifier | None = None) -> "Explanation":
+        """Read what `save` wrote; a classifier known by name is loaded with it, another has to be passed.
+
+        Raises FileNotFoundError, or ValueError for a file that is no explanation.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no explanation at {path}")
+        try:
+            with safe_open(path, framework="pt") as file:
+                facts = json.loads((file.metadata() or {})["inrexp"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is not an explanation saved by inrexp: {error}") from error
+        if facts["format"] != FORMAT:
+            raise ValueError(f"{path} has format {facts['format']}, this version reads {FORMAT}: update inrexp")
+        config = FitConfig(**_tuples(facts["config"]))
+        kind = MaskLattice if config.source == "lattice" else MaskField
+        image = tensors["image"]
+        source = kind(tuple(image.shape[-2:]), [0], **_tuples(facts["source_settings"]))
+        source.load_state_dict({key[7:]: value for key, value in tensors.items() if key.startswith("source.")})
+        if classifier is None and facts["classifier"] != "custom":
+            classifier = load_classifier(facts["classifier"], device="cpu")
+        device = classifier.device if classifier is not None else torch.device("cpu")
+        target = Target(tuple(facts["target"]["indices"]), facts["target"]["label"])
+        return cls(
+            source=source.to(device=device, dtype=image.dtype),
+            image=image.to(device),
+            target=target,
+            config=config,
+            classifier=classifier,
+            classifier_name=facts["classifier"],
+            history={key[8:]: value for key, value in tensors.items() if key.startswith("history.")},
+            **{name: facts[name] for name in ("preset", "seed", "status", "seconds", "unmasked", "versions")},
+        )
+
+
+def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows lists only."""
+    return {
+        key: tuple(value) if isinstance(value, list) else _tuples(value) if isinstance(value, dict) else value
+        for key, value in settings.items()
+    }

@@ -1,0 +1,235 @@
+"""Mask sources: one call, source(areas) -> masks, for the INR (`MaskField`) and for a grid of numbers (`MaskLattice`).
+
+A source holds p problems at once, stacked in the leading dimension of its parameters, so that many pictures and seeds
+are fitted in one batch. areas: (p, k) fractions of the picture. masks: (p, k, 1, h, w) in [0, 1].
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from inrexp.smoothing import STEP, lattice_size, smooth_max_lattice, smooth_max_pixels, to_pixels
+
+FEATURES = ("gaussian", "octaves", "none")
+
+
+class MaskSource(nn.Module):
+    """What a fit needs of a source: `render`, `project` and problems that can be taken out one by one.
+
+    settings: the keyword arguments that rebuild it, besides `size` and `seeds`; plain values, for saving.
+    """
+
+    size: tuple[int, int]
+    settings: dict[str, Any]
+
+    def render(self, areas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """areas (p, k) -> masks (p, k, 1, h, w), and the values (p, k, n) that the area penalty ranks (eq. 3)."""
+        raise NotImplementedError
+
+    def forward(self, areas: torch.Tensor) -> torch.Tensor:
+        """areas (p, k) -> masks (p, k, 1, h, w)."""
+        return self.render(areas)[0]
+
+    def project(self) -> None:
+        """Bring parameters back into their range after an optimiser's step."""
+
+    def problem(self, index: int) -> "MaskSource":
+        """One of the stacked problems, as a source of its own (p = 1), detached and copied."""
+        single = type(self)(self.size, [0], **self.settings)
+        state = {key: value[index : index + 1].clone() for key, value in self.state_dict().items()}
+        single.load_state_dict(state)
+        return single.to(next(self.parameters()).device)
+
+
+class FourierFeatures(nn.Module):
+    """FE([x, y, a]): sines and cosines of the coordinates (Tancik et al. 2020; section 3.4).
+
+    kind: "gaussian", `count` features sin and cos(2 pi B z) with B ~ N(0, scale^2), B_a scaled by `area_scale`;
+        "octaves", sin and cos(2^j pi z) for j < `octaves` and each coordinate; "none", the coordinates themselves.
+    """
+
+    B: torch.Tensor
+
+    def __init__(
+        self,
+        generators: Sequence[torch.Generator],
+        *,
+        kind: str = "gaussian",
+        scale: float = 6.0,
+        count: int = 128,
+        octaves: int = 6,
+        area_scale: float = 1.0,
+    ):
+        super().__init__()
+        if kind not in FEATURES:
+            raise ValueError(f"features must be one of {FEATURES}, got {kind!r}")
+        self.kind = kind
+        if kind == "gaussian":
+            matrices = torch.stack([torch.randn(3, count // 2, generator=g) for g in generators]) * 2 * math.pi * scale
+        elif kind == "octaves":
+            one = torch.cat([torch.eye(3) * 2.0**j * math.pi for j in range(octaves)], dim=1)  # (3, 3 * octaves)
+            matrices = one.expand(len(generators), -1, -1).clone()
+        else:
+            matrices = torch.eye(3).expand(len(generators), -1, -1).clone()
+        matrices[:, 2] *= area_scale
+        self.register_buffer("B", matrices)  # (p, 3, f)
+
+    @property
+    def width(self) -> int:
+        return self.B.shape[2] * (1 if self.kind == "none" else 2)
+
+    def forward(self, points: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        """points: (n, 2) in [0, 1].  conditions: (p, k) in [0, 1].  Returns (p, k * n, width)."""
+        space = points @ self.B[:, :2]  # (p, n, f)
+        phase = space[:, None] + conditions[..., None, None] * self.B[:, 2][:, None, None]  # (p, k, n, f)
+        phase = phase.flatten(1, 2)
+        return phase if self.kind == "none" else torch.cat([phase.sin(), phase.cos()], dim=-1)
+
+
+class MaskField(MaskSource):
+    """The implicit neural representation f_L(x, a) of eq. 4, behind the RBF smooth-max filter of section 3.1.
+
+    size: picture (h, w) in px.  seeds: one per problem, for weights and Fourier features.
+    grid: "pixel" evaluates the field at every pixel (the paper); "lattice" at the filter's taps, 7 px apart; an int n
+        at n x n points, cubic in between. What lies between the taps does not survive the 21 px filter.
+    area_range: areas that map linearly onto a in [0, 1].
+    layers, hidden: five hidden layers of 256 in the paper.  bias: start of the output's bias (0: mask near 1/2).
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        seeds: Sequence[int],
+        *,
+        grid: str | int = "lattice",
+        features: str = "gaussian",
+        scale: float = 6.0,
+        area_scale: float = 1.0,
+        feature_count: int = 128,
+        octaves: int = 6,
+        layers: int = 5,
+        hidden: int = 256,
+        bias: float = 0.0,
+        area_range: tuple[float, float] = (0.025, 0.2),
+    ):
+        super().__init__()
+        self.size = (int(size[0]), int(size[1]))
+        self.settings = {
+            "grid": grid,
+            "features": features,
+            "scale": scale,
+            "area_scale": area_scale,
+            "feature_count": feature_count,
+            "octaves": octaves,
+            "layers": layers,
+            "hidden": hidden,
+            "bias": bias,
+            "area_range": tuple(area_range),
+        }
+        self.grid = grid
+        self.area_range = (float(area_range[0]), float(area_range[1]))
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.encode = FourierFeatures(
+            generators, kind=features, scale=scale, count=feature_count, octaves=octaves, area_scale=area_scale
+        )
+        widths = [self.encode.width, *[hidden] * layers, 1]
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+            bound = 1 / math.sqrt(fan_in)  # nn.Linear's own start
+            drawn = [torch.empty(fan_in + 1, fan_out).uniform_(-bound, bound, generator=g) for g in generators]
+            stacked = torch.stack(drawn)  # (p, fan_in + 1, fan_out)
+            self.weights.append(nn.Parameter(stacked[:, :-1].clone()))
+            self.biases.append(nn.Parameter(stacked[:, -1:].clone()))
+        with torch.no_grad():
+            self.biases[-1] += bias
+
+    def values(self, areas: torch.Tensor) -> torch.Tensor:
+        """f_L on its grid, before the filter.  areas: (p, k).  Returns (p * k, 1, gh, gw) in [0, 1]."""
+        low, high = self.area_range
+        rows, columns = self._points()
+        points = _pairs(columns, rows)  # (gh * gw, 2) as (x, y)
+        x = self.encode(points.to(areas), (areas - low) / (high - low))  # (p, k * n, f)
+        *hidden, last = range(len(self.weights))
+        for layer in hidden:
+            x = torch.relu(torch.baddbmm(self.biases[layer], x, self.weights[layer]))
+        x = torch.sigmoid(torch.baddbmm(self.biases[last], x, self.weights[last]))  # (p, k * n, 1)
+        return x.reshape(-1, 1, len(rows), len(columns))
+
+    def _points(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """y and x in [0, 1] of the grid's rows and columns, at the centres of its cells."""
+        if self.grid == "pixel":
+            return tuple((torch.arange(side) + 0.5) / side for side in self.size)  # type: ignore[return-value]
+        cells = lattice_size(self.size)
+        counts = cells if self.grid == "lattice" else (int(self.grid), int(self.grid))
+        return tuple(  # type: ignore[return-value]
+            (torch.arange(count) + 0.5) / count * cell * STEP / side
+            for count, cell, side in zip(counts, cells, self.size, strict=True)
+        )
+
+    def render(self, areas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        values = self.values(areas)
+        problems, k = areas.shape
+        if self.grid == "pixel":
+            mask = smooth_max_pixels(values)
+            return mask.view(problems, k, 1, *self.size), mask.view(problems, k, -1)
+        cells = lattice_size(self.size)
+        if tuple(values.shape[-2:]) != cells:
+            values = F.interpolate(values, size=cells, mode="bicubic", align_corners=False).clamp(0, 1)
+        coarse = smooth_max_lattice(values)  # (p * k, 1, 2 * cells)
+        mask = to_pixels(coarse, self.size)
+        inside = [math.ceil(2 * side / STEP) for side in self.size]  # the last cells may reach past the picture
+        ranked = coarse[..., : inside[0], : inside[1]]
+        return mask.reshape(problems, k, 1, *self.size), ranked.reshape(problems, k, -1)
+
+
+def _pairs(columns: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """(x, y) of every grid point, row by row.  (len(rows) * len(columns), 2)."""
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], dim=1)
+
+
+class MaskLattice(MaskSource):
+    """Extremal perturbations' mask: a lattice of free numbers in [0, 1] for each area (Fong et al. 2019).
+
+    areas: the areas that it holds, one lattice each.  margin: px around the picture that the area penalty counts too.
+    oversample: 7 is the published filter, exact at every pixel; 2 is the fast one.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        seeds: Sequence[int],
+        *,
+        areas: Sequence[float] = (0.025, 0.05, 0.1, 0.2),
+        margin: int = 21,
+        oversample: int = STEP,
+    ):
+        super().__init__()
+        self.size = (int(size[0]), int(size[1]))
+        self.settings = {"areas": tuple(areas), "margin": margin, "oversample": oversample}
+        self.areas = tuple(float(area) for area in areas)
+        self.margin = math.ceil(margin / STEP)  # cells
+        self.oversample = oversample
+        self.values = nn.Parameter(torch.ones(len(seeds), len(self.areas), *lattice_size(self.size)))
+
+    def render(self, areas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        problems, k = areas.shape
+        known = torch.tensor(self.areas).to(areas)
+        index = (areas[..., None] - known).abs().argmin(-1)  # (p, k)
+        chosen = self.values.gather(1, index[..., None, None].expand(-1, -1, *self.values.shape[-2:]))
+        cells = F.pad(chosen.flatten(0, 1).unsqueeze(1), [self.margin] * 4)
+        coarse = smooth_max_lattice(cells, self.oversample)
+        edge = self.margin * STEP
+        around = (self.size[0] + 2 * edge, self.size[1] + 2 * edge)
+        whole = to_pixels(coarse, around, self.oversample)  # the picture and its margin
+        mask = whole[..., edge : edge + self.size[0], edge : edge + self.size[1]]
+        return mask.reshape(problems, k, 1, *self.size), whole.reshape(problems, k, -1)
+
+    def project(self) -> None:
+        with torch.no_grad():
+            self.values.clamp_(0, 1)

@@ -1,0 +1,181 @@
+"""Drawing only: photographs with mask outlines, strips over areas, the scheme of figure 2."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from inrexp.explanation import CUT, PAPER_AREAS, Explanation
+from inrexp.fields import MaskField
+from inrexp.images import written_whole
+
+WIDTH = 7.0  # inches, the text width of a two-column page
+MASK_MAP = "cividis"  # perceptually uniform, and the same to a colour-blind reader
+OUTLINE = "#ffb000"  # colour-blind-safe, visible on light and dark pictures with the dark line under it
+LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 110,
+    "savefig.dpi": 160,
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": cycler(color=LINES),
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """The house style, for drawing inside a `with`."""
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def to_array(image: torch.Tensor) -> np.ndarray:
+    """(1, 3, h, w) or (3, h, w) in [0, 1] as (h, w, 3) for matplotlib."""
+    return image.detach().cpu().reshape(3, *image.shape[-2:]).permute(1, 2, 0).clamp(0, 1).float().numpy()
+
+
+def draw_image(axes: Axes, image: torch.Tensor, title: str = "") -> None:
+    axes.imshow(to_array(image), interpolation="bilinear")
+    axes.set_title(title)
+    axes.set_axis_off()
+
+
+def draw_mask(axes: Axes, mask: torch.Tensor, title: str = "") -> None:
+    """The mask itself, 0 dark to 1 bright.  mask: (1, 1, h, w)."""
+    axes.imshow(mask.detach().cpu().float().reshape(mask.shape[-2:]).numpy(), cmap=MASK_MAP, vmin=0, vmax=1)
+    axes.set_title(title)
+    axes.set_axis_off()
+
+
+def draw_outline(axes: Axes, image: torch.Tensor, mask: torch.Tensor, title: str = "", colour: str = OUTLINE) -> None:
+    """The photograph, dimmed where the mask removes it, with the outline of the mask cut at CUT.  mask: (1, 1, h, w)."""
+    values = mask.detach().cpu().float().reshape(mask.shape[-2:]).numpy()
+    picture = to_array(image)
+    grey = picture.mean(axis=2, keepdims=True)
+    dimmed = 0.45 * (0.5 * picture + 0.5 * grey)
+    axes.imshow(np.clip(dimmed + values[..., None] * (picture - dimmed), 0, 1), interpolation="bilinear")
+    if (values > CUT).any() and (values <= CUT).any():
+        axes.contour(values, levels=[CUT], colors="black", linewidths=2.2)
+        axes.contour(values, levels=[CUT], colors=colour, linewidths=1.2)
+    axes.set_title(title)
+    axes.set_axis_off()
+
+
+def panels(rows: int, columns: int, *, width: float = WIDTH, extra: float = 0.2) -> tuple[Figure, np.ndarray]:
+    """A grid of square panels, `width` inches across, `extra` inches a row for titles.  axes: (rows, columns)."""
+    side = width / columns
+    with style():
+        figure, axes = plt.subplots(rows, columns, figsize=(width, rows * (side + extra)), squeeze=False)
+    return figure, axes
+
+
+def percent(area: float) -> str:
+    return f"{100 * area:.3g} %"
+
+
+def overlay(explanation: Explanation, area: float) -> Figure:
+    """The picture beside its mask at one area."""
+    mask = explanation.mask(area)
+    p = float(explanation.probability_of_mask(mask))
+    with style():
+        figure, axes = panels(1, 3)
+        draw_image(axes[0, 0], explanation.image, f"{explanation.target.label}: p = {explanation.unmasked:.2f}")
+        draw_outline(axes[0, 1], explanation.image, mask, f"kept: {percent(area)} of the picture")
+        draw_image(axes[0, 2], explanation.blended(mask), f"what the network sees: p = {p:.2f}")
+    return figure
+
+
+def area_strip(explanation: Explanation, areas: Sequence[float] = PAPER_AREAS) -> Figure:
+    """Masks over areas: outlines over the photograph, and below what the network sees, with its probability."""
+    masks = explanation.mask(areas)
+    soft = explanation.probability_of_mask(masks)
+    cut = explanation.probability(areas, cut=CUT)
+    with style():
+        figure, axes = panels(2, len(areas), extra=0.3)
+        for column, area in enumerate(areas):
+            mask = masks[column : column + 1]
+            title = f"{percent(area)} asked, {percent(float(mask.mean()))} kept"
+            draw_outline(axes[0, column], explanation.image, mask, title)
+            draw_image(axes[1, column], explanation.blended(mask), f"p = {soft[column]:.2f}, cut {cut[column]:.2f}")
+    return figure
+
+
+def probability_curve(axes: Axes, explanation: Explanation, areas: Sequence[float]) -> None:
+    """Probability over area, soft masks and masks cut to 0/1, with the threshold of eq. 5."""
+    axes.plot(areas, explanation.probability(areas).cpu(), label="soft mask")
+    axes.plot(areas, explanation.probability(areas, cut=CUT).cpu(), "--", label="mask cut to 0/1")
+    axes.axhline(explanation.threshold, color="0.5", linewidth=0.8, label=r"threshold $\Phi_0$")
+    axes.set(xlabel="area $a$ (fraction of the picture)", ylabel="probability", ylim=(0, 1))
+    axes.legend(loc="upper left")
+
+
+def scheme(explanation: Explanation, area: float) -> Figure:
+    """Figure 2 of the paper, each box drawn from a real fit: coordinates and area, INR, filter, blend, classifier."""
+    source = explanation.source
+    if not isinstance(source, MaskField):
+        raise TypeError(f"explanation must come from an INR (MaskField), got a {type(source).__name__}")
+    with style():
+        figure, axes = panels(1, 6, width=WIDTH * 1.35, extra=0.9)
+        flat = axes[0]
+        low, high = explanation.area_range
+        h, w = source.size
+        y, x = np.mgrid[0:h, 0:w]
+        flat[0].imshow(np.stack([x / w, y / h, np.full((h, w), (area - low) / (high - low))], axis=-1))
+        flat[0].set_title(f"$[x, y, a]$ in $[0, 1]$\n$a$ = {percent(area)}")
+        with torch.no_grad():
+            values = source.values(torch.tensor([[area]]).to(explanation.image))
+        draw_mask(flat[1], values, "INR $f_L(x, a)$\nFourier features, 5 x 256")
+        mask = explanation.mask(area)
+        draw_mask(flat[2], mask, "$M_a$ = Filter($f_L$)\nsmooth maximum, 21 px")
+        draw_image(flat[3], explanation.blended(torch.zeros_like(mask)), "perturbed $I'$\nGaussian blur")
+        draw_image(flat[4], explanation.blended(mask), "$M I + (1 - M) I'$\n(eq. 1)")
+        p, asked = float(explanation.probability(area)), explanation.threshold
+        flat[5].bar([0, 1], [explanation.unmasked, p], color=[LINES[0], LINES[1]])
+        flat[5].axhline(asked, color="0.4", linewidth=0.8)
+        flat[5].set_xticks([0, 1], ["whole", "masked"])
+        flat[5].set(ylim=(0, 1), box_aspect=1)
+        flat[5].set_title(f"$\\Phi$: {explanation.target.label}\np = {p:.2f}, line: $\\Phi_0$")
+        flat[0].set_axis_off()
+        for left, right in zip(flat[:-1], flat[1:], strict=True):
+            if right is flat[3]:
+                continue
+            left.annotate("", (1.13, 0.5), (1.01, 0.5), "axes fraction", arrowprops={"arrowstyle": "->"})
+    return figure
+
+
+def save_figure(figure: Figure, name: str, *, quick: bool, folder: "str | Path | None" = None) -> Path:
+    """Write `name`.png; a quick run stamps QUICK into the picture and never overwrites a full one.
+
+    folder: default $INREXP_FIGURES, else ../figures (notebooks run in notebooks/).  Returns the path written: where a
+    full figure stands already, a quick one goes beside it as `name`.quick.png.
+    """
+    folder = Path(folder or os.environ.get("INREXP_FIGURES") or "../figures")
+    path = folder / f"{name}.png"
+    if quick:
+        figure.text(0.995, 0.995, "QUICK", ha="right", va="top", fontsize=7, color="#b00000", weight="bold")
+        if path.exists() and _run_of(path) == "full":
+            path = folder / f"{name}.quick.png"
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, metadata={"inrexp-run": "quick" if quick else "full", "Software": "inrexp"})
+    return path
+
+
+def _run_of(path: Path) -> str:
+    with Image.open(path) as picture:
+        return str(picture.info.get("inrexp-run", "unknown"))

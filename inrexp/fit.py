@@ -1,0 +1,344 @@
+"""The one optimisation loop: many problems at once, any mask source, eqs. 1 to 3 and 6."""
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from inrexp.classifiers import Classifier, Target, frozen
+from inrexp.fields import MaskField, MaskLattice, MaskSource
+from inrexp.objectives import REWARDS, area_penalty, dice_overlap, reward
+from inrexp.perturb import BLUR_SIGMA, blend, blend_levels, blur, blur_levels, fade
+
+PERTURBATIONS = ("blur", "fade", "mixed", "levels")
+LEVELS = tuple(BLUR_SIGMA * (7 - i) / 7 for i in range(8))  # px; extremal perturbations' eight blur levels
+REPORT_EVERY = 10  # steps between looks at the device, each of which waits for it
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Every choice of a fit, the gaps in the paper's text included. The defaults are section 3.4's numbers.
+
+    steps: optimiser steps ("epochs" in the paper).  lr: learning rate, constant or falling to `lr_end` (cosine).
+    optimiser: "adam", or "sgd" with `momentum` and `dampening`.
+    areas_per_step: masks per step and problem.  sampling: "uniform" draws a from U[0, 1]; "stratified" draws one from
+        each of `areas_per_step` equal parts; "fixed" takes every area of a MaskLattice in every step.
+    area_range: areas that map onto a in [0, 1].
+    area_weight: lambda_r; it grows geometrically to `area_weight_end` over the first `ramp` share of the steps.
+    reward: "probability" (the paper), "log_probability" or "score".
+    perturbation: "blur" (the paper), "fade", "mixed" (blur and fade by turns) or "levels" (extremal perturbations).
+    blur_sigma: px; the paper names no value, 20 is extremal perturbations' strongest blur.
+    cut: "none", or "straight_through": the classifier sees the mask cut to 0/1, the gradient passes as if uncut;
+        "alternate" does so on every second step.
+    flip: mirror the picture on even steps.  dice_weight: lambda_d of eq. 6, used where a baseline is given.
+    source: "field" (the INR) or "lattice" (extremal perturbations).  source_settings: passed to it.
+    """
+
+    steps: int = 4000
+    lr: float = 1e-4
+    lr_end: float | None = None
+    optimiser: str = "adam"
+    momentum: float = 0.0
+    dampening: float = 0.0
+    areas_per_step: int = 1
+    sampling: str = "uniform"
+    area_range: tuple[float, float] = (0.025, 0.2)
+    area_weight: float = 1.0
+    area_weight_end: float | None = None
+    ramp: float = 1.0
+    reward: str = "probability"
+    perturbation: str = "blur"
+    blur_sigma: float = BLUR_SIGMA
+    cut: str = "none"
+    flip: bool = False
+    dice_weight: float = 1.0
+    source: str = "field"
+    source_settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        low, high = self.area_range
+        checks = {
+            "steps": (self.steps >= 1, "1 or more"),
+            "lr": (self.lr > 0, "above 0"),
+            "optimiser": (self.optimiser in ("adam", "sgd"), "'adam' or 'sgd'"),
+            "areas_per_step": (self.areas_per_step >= 1, "1 or more"),
+            "sampling": (self.sampling in ("uniform", "stratified", "fixed"), "'uniform', 'stratified' or 'fixed'"),
+            "area_range": (0 < low < high <= 1, "(low, high) with 0 < low < high <= 1"),
+            "area_weight": (self.area_weight > 0, "above 0"),
+            "area_weight_end": (self.area_weight_end is None or self.area_weight_end > 0, "above 0, or None"),
+            "ramp": (0 < self.ramp <= 1, "in (0, 1]"),
+            "reward": (self.reward in REWARDS, f"one of {REWARDS}"),
+            "perturbation": (self.perturbation in PERTURBATIONS, f"one of {PERTURBATIONS}"),
+            "blur_sigma": (self.blur_sigma > 0, "above 0 px"),
+            "cut": (self.cut in ("none", "straight_through", "alternate"), "'none', 'straight_through', 'alternate'"),
+            "source": (self.source in ("field", "lattice"), "'field' or 'lattice'"),
+        }
+        for name, (good, wanted) in checks.items():
+            if not good:
+                raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)!r}")
+
+    def area_weight_at(self, step: int) -> float:
+        """lambda_r at a step: constant, or geometric growth that ends after `ramp` of the steps."""
+        if self.area_weight_end is None:
+            return self.area_weight
+        progress = min(1.0, step / max(1.0, self.ramp * self.steps - 1))
+        return self.area_weight * (self.area_weight_end / self.area_weight) ** progress
+
+    def make_source(self, size: tuple[int, int], seeds: Sequence[int]) -> MaskSource:
+        if self.source == "lattice":
+            return MaskLattice(size, seeds, **self.source_settings)
+        return MaskField(size, seeds, area_range=self.area_range, **self.source_settings)
+
+
+PRESETS: dict[str, FitConfig] = {
+    # Section 3.4, every number of it: 4000 steps, Adam 1e-4, one uniform area a step, weight 1, every pixel.
+    "paper": FitConfig(source_settings={"grid": "pixel"}),
+    # The same loss and schedule with the field on the filter's own lattice: what the paper's numbers mean, sooner.
+    "paper_lattice": FitConfig(source_settings={"grid": "lattice"}),
+    # A laptop's: a growing area weight closes the leak of the constant one (notebook on leaks), fewer, larger steps.
+    "quick": FitConfig(
+        steps=300,
+        lr=2e-3,
+        areas_per_step=1,
+        area_weight=1.0,
+        area_weight_end=100.0,
+        ramp=0.8,
+        source_settings={"grid": 16, "scale": 2.0, "area_scale": 0.1},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One picture, what to explain in it, and a seed.
+
+    image: (1, 3, h, w) in [0, 1].  baseline: M^b of eq. 6, (1, 1, h, w), or None.
+    """
+
+    image: torch.Tensor
+    target: Target
+    seed: int = 0
+    baseline: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit leaves of one problem: its mask source, its history by step and how it ended.
+
+    history: loss, probability (mean over the step's areas), penalty, area (asked, mean), each (steps,).
+    status: "finished", "interrupted at step n" or "diverged at step n" (the last good state is kept).
+    """
+
+    source: MaskSource
+    history: dict[str, torch.Tensor]
+    status: str
+    seconds: float
+
+
+Callback = Callable[[int, dict[str, float], MaskSource], None]
+
+
+def fit(
+    classifier: Classifier,
+    problems: Sequence[Problem],
+    config: FitConfig,
+    *,
+    max_batch: int = 64,
+    progress: bool = True,
+    callback: Callback | None = None,
+) -> list[Fitted]:
+    """Fit one mask source per problem; all problems that fit into one classifier batch advance together.
+
+    A problem's result does not depend on which others are fitted beside it.
+    max_batch: pictures in one classifier pass, which bounds memory; more problems than that run one group after another.
+    callback: called every few steps with (step, {"loss", "probability"}, the stacked source); may raise to stop.
+    Ctrl-C ends the fit, keeps what was fitted so far and says so; problems not begun are missing from the result.
+    """
+    if not problems:
+        raise ValueError("problems must hold at least one Problem, got none")
+    if max_batch < 1:
+        raise ValueError(f"max_batch must be 1 picture or more, got {max_batch}")
+    sizes = {tuple(problem.image.shape) for problem in problems}
+    if len(sizes) > 1:
+        raise ValueError(f"problems must have images of one size to share a batch, got {sorted(sizes)}")
+    per_group = max(1, max_batch // _masks_per_step(config))
+    fitted: list[Fitted] = []
+    for start in range(0, len(problems), per_group):
+        group = problems[start : start + per_group]
+        fitted += _Loop(classifier, group, config).run(progress=progress, callback=callback)
+        if fitted[-1].status.startswith("interrupted"):
+            left = len(problems) - len(fitted)
+            warnings.warn(f"fit {fitted[-1].status}; what was fitted is kept, {left} not begun", stacklevel=2)
+            break
+    for index, one in enumerate(fitted):
+        if one.status.startswith("diverged"):
+            warnings.warn(
+                f"fit of problem {index} {one.status}: the last good state is kept; try a smaller lr", stacklevel=2
+            )
+    return fitted
+
+
+def _masks_per_step(config: FitConfig) -> int:
+    if config.sampling == "fixed":
+        return len(config.make_source((8, 8), [0]).areas)  # type: ignore[arg-type]
+    return config.areas_per_step
+
+
+class _Loop:
+    """The tensors of one group of problems, and the steps over them."""
+
+    def __init__(self, classifier: Classifier, problems: Sequence[Problem], config: FitConfig):
+        self.classifier, self.problems, self.config = classifier, problems, config
+        images = torch.cat([problem.image for problem in problems])  # (p, 3, h, w)
+        self.source = config.make_source((images.shape[-2], images.shape[-1]), [problem.seed for problem in problems])
+        self.source.to(device=images.device, dtype=images.dtype)
+        self.areas = self._draw_areas().to(images)  # (p, steps, k)
+        self.baseline = self._stack_baselines(images)
+        probabilities = classifier.probabilities(images)  # also checks the model's output before any work is done
+        self.target = torch.zeros_like(probabilities)
+        for row, problem in zip(self.target, problems, strict=True):
+            row[list(problem.target.indices)] = 1
+        self.image = classifier.normalise(images)[:, None]  # (p, 1, 3, h, w)
+        self.perturbed = [classifier.normalise(one)[:, None] for one in self._perturbed(images)]
+        self.levels = classifier.normalise(blur_levels(images, LEVELS)) if config.perturbation == "levels" else None
+
+    def _draw_areas(self) -> torch.Tensor:
+        """The areas of every step, each problem's from its own generator."""
+        config, (low, high) = self.config, self.config.area_range
+        if config.sampling == "fixed":
+            areas = torch.tensor(self.source.areas)  # type: ignore[arg-type]
+            return areas.expand(len(self.problems), config.steps, -1)
+        drawn = []
+        for problem in self.problems:
+            generator = torch.Generator().manual_seed(problem.seed + 2**32)  # apart from the weights' own stream
+            unit = torch.rand(config.steps, config.areas_per_step, generator=generator, dtype=torch.float64)
+            if config.sampling == "stratified":
+                unit = (unit + torch.arange(config.areas_per_step)) / config.areas_per_step
+            drawn.append(low + (high - low) * unit)
+        return torch.stack(drawn)
+
+    def _stack_baselines(self, images: torch.Tensor) -> torch.Tensor | None:
+        if all(problem.baseline is None for problem in self.problems):
+            return None
+        empty = torch.zeros(1, 1, *images.shape[-2:])
+        stacked = [problem.baseline if problem.baseline is not None else empty for problem in self.problems]
+        return torch.cat([one.to(images) for one in stacked])[:, None]  # (p, 1, 1, h, w)
+
+    def _perturbed(self, images: torch.Tensor) -> list[torch.Tensor]:
+        kinds = {"blur": ["blur"], "fade": ["fade"], "mixed": ["blur", "fade"], "levels": []}[self.config.perturbation]
+        return [blur(images, self.config.blur_sigma) if kind == "blur" else fade(images) for kind in kinds]
+
+    def run(self, *, progress: bool, callback: Callback | None) -> list[Fitted]:
+        config = self.config
+        parameters = list(self.source.parameters())
+        optimiser = self._optimiser(parameters)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._lr_share)
+        count = len(self.problems)
+        history = torch.zeros(4, config.steps, count, device=self.image.device, dtype=self.image.dtype)
+        good = [parameter.detach().clone() for parameter in parameters]
+        alive = torch.ones(count, dtype=torch.bool, device=self.image.device)
+        died = torch.full((count,), config.steps, device=self.image.device)
+        done, interrupted, begun = 0, False, time.perf_counter()
+        title = f"{count} masks" if count > 1 else self.problems[0].target.label
+        bar = tqdm(total=config.steps, desc=title, unit="step", disable=not progress, leave=False)
+        with frozen(self.classifier.model), bar:
+            try:
+                for step in range(config.steps):
+                    optimiser.zero_grad(set_to_none=True)
+                    loss, terms = self._losses(step)
+                    alive &= torch.isfinite(loss.detach())
+                    died = torch.where(alive, died, died.clamp(max=step))
+                    with torch.no_grad():  # these weights gave a finite loss: they are the last good state
+                        for kept, parameter in zip(good, parameters, strict=True):
+                            kept.copy_(torch.where(alive.view(-1, *[1] * (kept.dim() - 1)), parameter, kept))
+                    loss.sum().backward()
+                    optimiser.step()
+                    self.source.project()
+                    schedule.step()
+                    history[:, step] = terms.detach()
+                    done = step + 1
+                    if done % REPORT_EVERY == 0 or done == config.steps:
+                        report = {"loss": float(terms[0].nanmean()), "probability": float(terms[1].nanmean())}
+                        bar.set_postfix({"loss": f"{report['loss']:.3f}", "p": f"{report['probability']:.3f}"})
+                        bar.update(done - bar.n)
+                        if callback is not None:
+                            callback(done, report, self.source)
+                        if not alive.any():
+                            break
+            except KeyboardInterrupt:
+                interrupted = True
+        self._restore(parameters, good, alive if not interrupted else torch.zeros_like(alive))
+        seconds = (time.perf_counter() - begun) / count
+        return [self._fitted(i, history, int(died[i]), done, interrupted, seconds) for i in range(count)]
+
+    def _optimiser(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        config = self.config
+        if config.optimiser == "sgd":
+            return torch.optim.SGD(parameters, config.lr, momentum=config.momentum, dampening=config.dampening)
+        return torch.optim.Adam(parameters, config.lr)
+
+    def _lr_share(self, step: int) -> float:
+        if self.config.lr_end is None:
+            return 1.0
+        share = self.config.lr_end / self.config.lr
+        return share + (1 - share) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.config.steps)))
+
+    def _losses(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Eq. 2 (eq. 6 with a baseline) for each problem, and what is kept of it.
+
+        Returns the loss to descend, summed over the step's areas, (p,), and the history's row: (4, p).
+        """
+        config = self.config
+        areas = self.areas[:, step]  # (p, k)
+        mask, ranked = self.source.render(areas)
+        seen = self._cut(mask, step)
+        scores = self.classifier.scores(self._blended(seen, step).flatten(0, 1), normalised=True)  # (p * k, C)
+        problems, k = areas.shape
+        target = self.target.repeat_interleave(k, 0)
+        activation = self.classifier.activation
+        gained = reward(scores, target, config.reward, activation).view(problems, k)
+        penalty = area_penalty(ranked.flatten(0, 1), areas.flatten()).view(problems, k)
+        loss = config.area_weight_at(step) * penalty - gained
+        if self.baseline is not None:
+            baseline = self.baseline.expand_as(mask).flatten(0, 1)
+            loss = loss + config.dice_weight * dice_overlap(mask.flatten(0, 1), baseline).view(problems, k)
+        with torch.no_grad():
+            p = gained if config.reward == "probability" else reward(scores, target, "probability", activation)
+            rows = [loss, p.view(problems, k), penalty, areas]
+        return loss.sum(1), torch.stack([row.detach().mean(1) for row in rows])
+
+    def _cut(self, mask: torch.Tensor, step: int) -> torch.Tensor:
+        if self.config.cut == "none" or (self.config.cut == "alternate" and step % 2 == 0):
+            return mask
+        return mask + ((mask > 0.5).to(mask.dtype) - mask).detach()
+
+    def _blended(self, mask: torch.Tensor, step: int) -> torch.Tensor:
+        """Eq. 1 on normalised images.  mask: (p, k, 1, h, w).  Returns (p, k, 3, h, w)."""
+        if self.levels is not None:
+            blended = blend_levels(self.levels, mask)
+        else:
+            blended = blend(self.image, self.perturbed[step % len(self.perturbed)], mask)
+        return blended.flip(-1) if self.config.flip and step % 2 == 0 else blended
+
+    @staticmethod
+    def _restore(parameters: Sequence[torch.Tensor], good: Sequence[torch.Tensor], alive: torch.Tensor) -> None:
+        with torch.no_grad():
+            for parameter, kept in zip(parameters, good, strict=True):
+                parameter.copy_(torch.where(alive.view(-1, *[1] * (kept.dim() - 1)), parameter, kept))
+
+    def _fitted(
+        self, index: int, history: torch.Tensor, died: int, done: int, interrupted: bool, seconds: float
+    ) -> Fitted:
+        status = "finished"
+        if died < done:
+            status, done = f"diverged at step {died}", died
+        elif interrupted:
+            status = f"interrupted at step {done}"
+        names = ("loss", "probability", "penalty", "area")
+        kept = {name: row[:done, index].cpu().clone() for name, row in zip(names, history, strict=True)}
+        return Fitted(self.source.problem(index), kept, status, seconds)

@@ -1,0 +1,105 @@
+"""Pictures in, tensors out. A picture is a PIL image; an image is (1, 3, h, w) in [0, 1]."""
+
+import contextlib
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+# Pictures that travel inside packages which every user installs anyway: name -> (package, path within it).
+PACKAGED = {
+    "astronaut": ("skimage.data", "astronaut.png"),
+    "chelsea": ("skimage.data", "chelsea.png"),
+    "china": ("sklearn.datasets", "images/china.jpg"),
+    "coffee": ("skimage.data", "coffee.png"),
+    "flower": ("sklearn.datasets", "images/flower.jpg"),
+    "rocket": ("skimage.data", "rocket.jpg"),
+}
+MIN_SIDE = 16  # px; below this a picture holds nothing that a mask of 21 px smoothness could point at
+MAX_PIXELS = 178_956_970  # PIL's own limit against decompression bombs
+
+
+def load_picture(source: "str | Path | Image.Image") -> Image.Image:
+    """A picture as an upright RGB PIL image; grey, palette, 16-bit and alpha pictures are converted (alpha on white).
+
+    source: a path, the name of a packaged picture (`PACKAGED`), or a PIL image.
+    Raises FileNotFoundError, TypeError for what is not a picture, ValueError for one too small or too large.
+    """
+    if isinstance(source, Image.Image):
+        return _upright_rgb(source, "the picture")
+    if not isinstance(source, str | Path):
+        raise TypeError(f"source must be a path, a packaged name or a PIL image, got {type(source).__name__}")
+    if str(source) in PACKAGED and not Path(source).exists():
+        package, inside = PACKAGED[str(source)]
+        source = Path(str(files(package).joinpath(inside)))
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"no picture at {path}; packaged pictures are {', '.join(PACKAGED)}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                picture.load()
+                return _upright_rgb(picture, str(path))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(
+            f"{path} has more than {MAX_PIXELS // 2 // 10**6} million pixels: shrink it first; "
+            "the classifier sees a few hundred pixels a side"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise TypeError(f"{path} is not a picture that PIL can read (JPEG, PNG, WebP, TIFF, ...)") from error
+    except OSError as error:
+        raise TypeError(f"{path} is a damaged picture: {error}") from error
+
+
+def _upright_rgb(picture: Image.Image, name: str) -> Image.Image:
+    if min(picture.size) < MIN_SIDE:
+        raise ValueError(f"{name} is {picture.width} x {picture.height} px: wanted at least {MIN_SIDE} px a side")
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):  # 16-bit grey: PIL's own conversion clips instead of scaling
+        return picture.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    return picture.convert("RGB")
+
+
+def to_image(picture: Image.Image, *, size: tuple[int, int], resize: int, interpolation: str) -> torch.Tensor:
+    """Resize the short side to `resize`, crop the centre to `size` (h, w).  Returns an image (1, 3, h, w) in [0, 1]."""
+    picture = F.resize(picture, [resize], interpolation=InterpolationMode(interpolation), antialias=True)
+    picture = F.center_crop(picture, list(size))
+    return F.to_dtype(F.pil_to_tensor(picture), torch.float32, scale=True).unsqueeze(0).clamp(0, 1)
+
+
+def to_picture(image: torch.Tensor) -> Image.Image:
+    """An image (1, 3, h, w) or (3, h, w) in [0, 1] as a PIL picture."""
+    return F.to_pil_image(image.detach().cpu().reshape(3, *image.shape[-2:]).clamp(0, 1))
+
+
+@contextlib.contextmanager
+def written_whole(path: "str | Path") -> Iterator[Path]:
+    """Write to a temporary name beside `path`, rename at the end: a reader sees the old file or the new one, whole.
+
+    Yields the temporary path (same suffix); on an exception it is removed and `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    try:
+        yield Path(name)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)  # mkstemp's 0600 would hide results from a lab's shared folder
+        os.replace(name, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
