@@ -289,7 +289,7 @@ def _load_torchvision(name: str, weights: str | None) -> Classifier:
             folder = f"{torch.hub.get_dir()}/checkpoints"
             raise FileNotFoundError(
                 f"the weights of {name} could not be fetched ({error}). Download {entry.url} where there is "
-                f"internet and put it, under its own name, into {folder}; or use efficientnet_lite0, which needs no download"
+                f"internet and put it, under its own name, into {folder}; efficientnet_lite0 needs no download"
             ) from error
     preset = entry.transforms()
     return Classifier(

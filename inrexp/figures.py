@@ -64,7 +64,7 @@ def draw_mask(axes: Axes, mask: torch.Tensor, title: str = "") -> None:
 
 
 def draw_outline(axes: Axes, image: torch.Tensor, mask: torch.Tensor, title: str = "", colour: str = OUTLINE) -> None:
-    """The photograph, dimmed where the mask removes it, with the outline of the mask cut at CUT.  mask: (1, 1, h, w)."""
+    """The photograph, dimmed where the mask removes it, and the outline of the mask cut at CUT.  mask: (1, 1, h, w)."""
     values = mask.detach().cpu().float().reshape(mask.shape[-2:]).numpy()
     picture = to_array(image)
     grey = picture.mean(axis=2, keepdims=True)

@@ -155,7 +155,7 @@ def fit(
     """Fit one mask source per problem; all problems that fit into one classifier batch advance together.
 
     A problem's result does not depend on which others are fitted beside it.
-    max_batch: pictures in one classifier pass, which bounds memory; more problems than that run one group after another.
+    max_batch: pictures in one classifier pass, which bounds memory; more problems run one group after another.
     callback: called every few steps with (step, {"loss", "probability"}, the stacked source); may raise to stop.
     Ctrl-C ends the fit, keeps what was fitted so far and says so; problems not begun are missing from the result.
     """
