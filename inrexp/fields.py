@@ -1,7 +1,8 @@
 """Mask sources: one call, source(areas) -> masks, for the INR (`MaskField`) and for a grid of numbers (`MaskLattice`).
 
 A source holds p problems at once, stacked in the leading dimension of its parameters, so that many pictures and seeds
-are fitted in one batch. areas: (p, k) fractions of the picture. masks: (p, k, 1, h, w) in [0, 1].
+are fitted in one batch. areas: (p, k) fractions of the picture. masks: (p, k, 1, h, w) in [0, 1]; a field with o
+outputs gives (p, k * o, 1, h, w), the outputs of one area side by side.
 """
 
 import math
@@ -25,6 +26,7 @@ class MaskSource(nn.Module):
 
     size: tuple[int, int]
     settings: dict[str, Any]
+    outputs: int = 1
 
     def render(self, areas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """areas (p, k) -> masks (p, k, 1, h, w), and the values (p, k, n) that the area penalty ranks (eq. 3)."""
@@ -98,6 +100,7 @@ class MaskField(MaskSource):
         at n x n points, cubic in between. What lies between the taps does not survive the 21 px filter.
     area_range: areas that map linearly onto a in [0, 1].
     layers, hidden: five hidden layers of 256 in the paper.  bias: start of the output's bias (0: mask near 1/2).
+    outputs: masks for each area, one explanation each (beyond the paper); eq. 4 has one.
     """
 
     def __init__(
@@ -115,9 +118,13 @@ class MaskField(MaskSource):
         hidden: int = 256,
         bias: float = 0.0,
         area_range: tuple[float, float] = (0.025, 0.2),
+        outputs: int = 1,
     ):
         super().__init__()
+        if outputs < 1:
+            raise ValueError(f"outputs must be 1 or more, got {outputs}")
         self.size = (int(size[0]), int(size[1]))
+        self.outputs = outputs
         self.settings = {
             "grid": grid,
             "features": features,
@@ -129,6 +136,7 @@ class MaskField(MaskSource):
             "hidden": hidden,
             "bias": bias,
             "area_range": tuple(area_range),
+            "outputs": outputs,
         }
         self.grid = grid
         self.area_range = (float(area_range[0]), float(area_range[1]))
@@ -136,7 +144,7 @@ class MaskField(MaskSource):
         self.encode = FourierFeatures(
             generators, kind=features, scale=scale, count=feature_count, octaves=octaves, area_scale=area_scale
         )
-        widths = [self.encode.width, *[hidden] * layers, 1]
+        widths = [self.encode.width, *[hidden] * layers, outputs]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
@@ -149,7 +157,7 @@ class MaskField(MaskSource):
             self.biases[-1] += bias
 
     def values(self, areas: torch.Tensor) -> torch.Tensor:
-        """f_L on its grid, before the filter.  areas: (p, k).  Returns (p * k, 1, gh, gw) in [0, 1]."""
+        """f_L on its grid, before the filter.  areas: (p, k).  Returns (p * k * o, 1, gh, gw) in [0, 1]."""
         low, high = self.area_range
         rows, columns = self._points()
         points = _pairs(columns, rows)  # (gh * gw, 2) as (x, y)
@@ -157,8 +165,22 @@ class MaskField(MaskSource):
         *hidden, last = range(len(self.weights))
         for layer in hidden:
             x = torch.relu(torch.baddbmm(self.biases[layer], x, self.weights[layer]))
-        x = torch.sigmoid(torch.baddbmm(self.biases[last], x, self.weights[last]))  # (p, k * n, 1)
+        x = torch.sigmoid(torch.baddbmm(self.biases[last], x, self.weights[last]))  # (p, k * n, o)
+        if self.outputs > 1:
+            x = x.unflatten(1, (areas.shape[1], -1)).transpose(2, 3)  # (p, k, o, n)
         return x.reshape(-1, 1, len(rows), len(columns))
+
+    def output(self, index: int) -> "MaskField":
+        """One of the outputs as a field of its own, detached and copied."""
+        if not 0 <= index < self.outputs:
+            raise ValueError(f"index must be an output, 0 to {self.outputs - 1}, got {index}")
+        single = MaskField(self.size, [0] * len(self.encode.B), **{**self.settings, "outputs": 1})
+        state = self.state_dict()
+        last = len(self.weights) - 1
+        for key in (f"weights.{last}", f"biases.{last}"):
+            state[key] = state[key][..., index : index + 1].clone()
+        single.load_state_dict(state)
+        return single.to(device=self.encode.B.device, dtype=self.encode.B.dtype)
 
     def _points(self) -> tuple[torch.Tensor, torch.Tensor]:
         """y and x in [0, 1] of the grid's rows and columns, at the centres of its cells."""
@@ -173,7 +195,7 @@ class MaskField(MaskSource):
 
     def render(self, areas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         values = self.values(areas)
-        problems, k = areas.shape
+        problems, k = areas.shape[0], areas.shape[1] * self.outputs
         if self.grid == "pixel":
             mask = smooth_max_pixels(values)
             return mask.view(problems, k, 1, *self.size), mask.view(problems, k, -1)

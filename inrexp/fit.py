@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from inrexp.classifiers import Classifier, Target, frozen
 from inrexp.fields import MaskField, MaskLattice, MaskSource
-from inrexp.objectives import REWARDS, area_penalty, dice_overlap, reward
+from inrexp.objectives import REWARDS, area_penalty, dice_overlap, pairwise_overlap, reward
 from inrexp.perturb import BLUR_SIGMA, blend, blend_levels, blur, blur_levels, fade
 
 PERTURBATIONS = ("blur", "fade", "mixed", "levels")
@@ -29,13 +29,15 @@ class FitConfig:
     areas_per_step: masks per step and problem.  sampling: "uniform" draws a from U[0, 1]; "stratified" draws one from
         each of `areas_per_step` equal parts; "fixed" takes every area of a MaskLattice in every step.
     area_range: areas that map onto a in [0, 1].
-    area_weight: lambda_r; it grows geometrically to `area_weight_end` over the first `ramp` share of the steps.
+    area_weight: lambda_r; it grows geometrically to `area_weight_end` over the first `ramp` share of the steps, or
+        without an end by the factor `area_weight_growth` a step: lambda_r(t) = area_weight * growth^t.
     reward: "probability" (the paper), "log_probability" or "score".
     perturbation: "blur" (the paper), "fade", "mixed" (blur and fade by turns) or "levels" (extremal perturbations).
     blur_sigma: px; the paper names no value, 20 is extremal perturbations' strongest blur.
     cut: "none", or "straight_through": the classifier sees the mask cut to 0/1, the gradient passes as if uncut;
-        "alternate" does so on every second step.
-    flip: mirror the picture on even steps.  dice_weight: lambda_d of eq. 6, used where a baseline is given.
+        "late" does so on every second step of the last third.
+    flip: mirror the picture on even steps.  dice_weight: lambda_d of eq. 6, used where a baseline is given and, pair by
+        pair, between the outputs of a field that has several (source_settings={"outputs": n}).
     source: "field" (the INR) or "lattice" (extremal perturbations).  source_settings: passed to it.
     """
 
@@ -50,6 +52,7 @@ class FitConfig:
     area_range: tuple[float, float] = (0.025, 0.2)
     area_weight: float = 1.0
     area_weight_end: float | None = None
+    area_weight_growth: float = 1.0
     ramp: float = 1.0
     reward: str = "probability"
     perturbation: str = "blur"
@@ -71,11 +74,16 @@ class FitConfig:
             "area_range": (0 < low < high <= 1, "(low, high) with 0 < low < high <= 1"),
             "area_weight": (self.area_weight > 0, "above 0"),
             "area_weight_end": (self.area_weight_end is None or self.area_weight_end > 0, "above 0, or None"),
+            "area_weight_growth": (
+                self.area_weight_growth > 0 and (self.area_weight_growth == 1 or self.area_weight_end is None),
+                "above 0, and 1 where area_weight_end is given",
+            ),
             "ramp": (0 < self.ramp <= 1, "in (0, 1]"),
             "reward": (self.reward in REWARDS, f"one of {REWARDS}"),
             "perturbation": (self.perturbation in PERTURBATIONS, f"one of {PERTURBATIONS}"),
             "blur_sigma": (self.blur_sigma > 0, "above 0 px"),
-            "cut": (self.cut in ("none", "straight_through", "alternate"), "'none', 'straight_through', 'alternate'"),
+            "cut": (self.cut in ("none", "straight_through", "late"), "'none', 'straight_through' or 'late'"),
+            "dice_weight": (self.dice_weight >= 0, "0 or more"),
             "source": (self.source in ("field", "lattice"), "'field' or 'lattice'"),
         }
         for name, (good, wanted) in checks.items():
@@ -83,9 +91,9 @@ class FitConfig:
                 raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)!r}")
 
     def area_weight_at(self, step: int) -> float:
-        """lambda_r at a step: constant, or geometric growth that ends after `ramp` of the steps."""
+        """lambda_r at a step: constant, growing by a factor a step, or up to an end after `ramp` of the steps."""
         if self.area_weight_end is None:
-            return self.area_weight
+            return self.area_weight * self.area_weight_growth**step
         progress = min(1.0, step / max(1.0, self.ramp * self.steps - 1))
         return self.area_weight * (self.area_weight_end / self.area_weight) ** progress
 
@@ -109,6 +117,22 @@ PRESETS: dict[str, FitConfig] = {
         area_weight_end=100.0,
         ramp=0.8,
         source_settings={"grid": 16, "scale": 2.0, "area_scale": 0.1},
+    ),
+    # Fong, Patrick, Vedaldi 2019 as published: a free lattice for each area, raw score, eight blur levels, mirroring.
+    "extremal_perturbation": FitConfig(
+        steps=800,
+        lr=0.01,
+        optimiser="sgd",
+        momentum=0.9,
+        dampening=0.9,
+        sampling="fixed",
+        area_weight=300.0,
+        area_weight_growth=1.0035,
+        reward="score",
+        perturbation="levels",
+        flip=True,
+        source="lattice",
+        source_settings={"areas": (0.025, 0.05, 0.1, 0.2), "margin": 21, "oversample": 7},
     ),
 }
 
@@ -186,7 +210,7 @@ def fit(
 def _masks_per_step(config: FitConfig) -> int:
     if config.sampling == "fixed":
         return len(config.make_source((8, 8), [0]).areas)  # type: ignore[arg-type]
-    return config.areas_per_step
+    return config.areas_per_step * config.source_settings.get("outputs", 1)
 
 
 class _Loop:
@@ -227,6 +251,9 @@ class _Loop:
             return None
         empty = torch.zeros(1, 1, *images.shape[-2:])
         stacked = [problem.baseline if problem.baseline is not None else empty for problem in self.problems]
+        for one in stacked:
+            if one.shape != empty.shape:
+                raise ValueError(f"baseline must be a mask {tuple(empty.shape)} like the image, got {tuple(one.shape)}")
         return torch.cat([one.to(images) for one in stacked])[:, None]  # (p, 1, 1, h, w)
 
     def _perturbed(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -296,6 +323,8 @@ class _Loop:
         config = self.config
         areas = self.areas[:, step]  # (p, k)
         mask, ranked = self.source.render(areas)
+        outputs = self.source.outputs
+        areas = areas.repeat_interleave(outputs, 1)  # from here on, k counts every output of an area
         seen = self._cut(mask, step)
         scores = self.classifier.scores(self._blended(seen, step).flatten(0, 1), normalised=True)  # (p * k, C)
         problems, k = areas.shape
@@ -307,13 +336,17 @@ class _Loop:
         if self.baseline is not None:
             baseline = self.baseline.expand_as(mask).flatten(0, 1)
             loss = loss + config.dice_weight * dice_overlap(mask.flatten(0, 1), baseline).view(problems, k)
+        if outputs > 1:
+            together = pairwise_overlap(mask.reshape(-1, outputs, *mask.shape[-2:])).view(problems, -1) / outputs
+            loss = loss + config.dice_weight * together.repeat_interleave(outputs, 1)
         with torch.no_grad():
             p = gained if config.reward == "probability" else reward(scores, target, "probability", activation)
             rows = [loss, p.view(problems, k), penalty, areas]
         return loss.sum(1), torch.stack([row.detach().mean(1) for row in rows])
 
     def _cut(self, mask: torch.Tensor, step: int) -> torch.Tensor:
-        if self.config.cut == "none" or (self.config.cut == "alternate" and step % 2 == 0):
+        late = step % 2 == 1 and step >= 2 * self.config.steps / 3
+        if self.config.cut == "none" or (self.config.cut == "late" and not late):
             return mask
         return mask + ((mask > 0.5).to(mask.dtype) - mask).detach()
 

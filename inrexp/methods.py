@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -11,6 +12,7 @@ from inrexp.classifiers import Classifier, Target
 from inrexp.explanation import Explanation
 from inrexp.fit import PRESETS, Callback, FitConfig, Problem, fit
 from inrexp.images import load_picture
+from inrexp.many import Explanations, NumberedCallback, explain_in_turn, explain_jointly
 
 Picture = str | Path | Image.Image | torch.Tensor
 DEFAULT_PRESET = "quick"
@@ -61,3 +63,69 @@ def explain(
     wanted = classifier.target(target, image)
     fitted = fit(classifier, [Problem(image, wanted, seed)], config, progress=progress, callback=callback)[0]
     return Explanation.of_fit(fitted, classifier, image, wanted, config=config, preset=name, seed=seed)
+
+
+def explain_many(
+    classifier: Classifier,
+    picture: Picture,
+    target: "int | str | Sequence[int] | Target | None" = None,
+    *,
+    n: int = 3,
+    preset: str | FitConfig = DEFAULT_PRESET,
+    seed: int = 0,
+    steps: int | None = None,
+    dice_weight: float | None = None,
+    initial: torch.Tensor | None = None,
+    baseline_area: str | float = "smallest",
+    threshold: float | None = None,
+    cut: float | None = None,
+    joint: bool = False,
+    stop: bool = True,
+    progress: bool = True,
+    callback: NumberedCallback | None = None,
+) -> Explanations:
+    """Algorithm 1: up to n explanations of one picture, each pushed off the earlier ones by a soft Dice term (eq. 6).
+
+    A fresh field, seed `seed_of(seed, i)`, is fitted for each; M^b is the clamped sum of the masks before it.
+    dice_weight: lambda_d, other than the preset's.  initial: M^0, masks (m, 1, h, w) that count as explained already.
+    baseline_area: which of a field's masks enters M^b. "smallest" (default) is the mask at a*, or at the range's end
+        where there is no a*: eq. 5 calls it the explanation, it bars what suffices and leaves the rest of the picture
+        open. "largest" is the range's end, which bars more; a number is that area for every explanation.
+    threshold: Phi_0 (default: half of the unmasked probability).  cut: judge masks cut to 0/1 there.
+    joint: n masks from one fit instead, beyond the paper; see `many.explain_jointly`.
+    stop: end at the first explanation that keeps the class at no area in range; it is kept, and marked as none.
+    callback: called with (number, step, {"loss", "probability"}, source).  Ctrl-C keeps the finished explanations.
+    """
+    name, config = config_of(preset)
+    changes: dict[str, Any] = {"steps": steps, "dice_weight": dice_weight}
+    config = dataclasses.replace(config, **{key: value for key, value in changes.items() if value is not None})
+    image = as_image(classifier, picture)
+    problem = Problem(image, classifier.target(target, image), seed)
+    if joint:
+        return explain_jointly(
+            classifier,
+            problem,
+            config,
+            n=n,
+            preset=name,
+            area=baseline_area,
+            initial=initial,
+            threshold=threshold,
+            cut=cut,
+            progress=progress,
+            callback=callback,
+        )
+    return explain_in_turn(
+        classifier,
+        [problem],
+        config,
+        n=n,
+        preset=name,
+        initial=initial,
+        baseline_area=baseline_area,
+        threshold=threshold,
+        cut=cut,
+        stop=stop,
+        progress=progress,
+        callback=callback,
+    )[0]

@@ -42,3 +42,15 @@ def dice_overlap(mask: torch.Tensor, baseline: torch.Tensor) -> torch.Tensor:
     both = (mask * baseline).flatten(1).sum(1)
     size = mask.square().flatten(1).sum(1) + baseline.square().flatten(1).sum(1)
     return 2 * both / size.clamp_min(1e-12)
+
+
+def pairwise_overlap(masks: torch.Tensor) -> torch.Tensor:
+    """Sum of `dice_overlap` over all pairs of o masks: what keeps the outputs of one field apart (beyond the paper).
+
+    masks: (n, o, h, w).  Returns (n,), between 0 and o (o - 1) / 2.
+    """
+    flat = masks.flatten(2)
+    both = flat @ flat.mT  # (n, o, o)
+    size = both.diagonal(dim1=1, dim2=2)  # (n, o)
+    dice = 2 * both / (size[:, :, None] + size[:, None, :]).clamp_min(1e-12)
+    return dice.triu(diagonal=1).sum((1, 2))
