@@ -1,4 +1,4 @@
-"""What a fit explains: masks at any area, the probability they keep, and the smallest area that suffices (eq. 5)."""
+"""What a method answers: masks at any area, the probability they keep, the smallest area that suffices (eq. 5)."""
 
 import dataclasses
 import json
@@ -16,101 +16,52 @@ from inrexp.classifiers import Classifier, Target, load_classifier
 from inrexp.fields import MaskField, MaskLattice, MaskSource
 from inrexp.fit import LEVELS, FitConfig, Fitted
 from inrexp.images import written_whole
-from inrexp.perturb import blend, blend_levels, blur, blur_levels, fade
+from inrexp.perturb import BLUR_SIGMA, blend, blend_levels, blur, blur_levels, fade
 
 PAPER_AREAS = (0.025, 0.05, 0.1, 0.2)  # section 3.4
 CUT = 0.5  # mask values above it are 1 in a binary mask; the paper gives no value for the INR
+PAPER_CUTS = {"imagenet": 0.2, "voc": 0.5}  # section 3.4, for saliency maps scaled to [0, 1]
 FORMAT = 1
 
 
-class Explanation:
-    """Masks M_a of one image for one target, for every area in the fitted range.
+class Attribution:
+    """What every method's answer can do: masks of an area, the probability they keep, the smallest that suffices.
 
-    Attributes: image (1, 3, h, w), target, config, preset, seed, history (name -> (steps,)), status, versions,
-    unmasked (probability of the whole image), classifier (None after loading one that has no name).
+    Attributes: image (1, 3, h, w), target, classifier (None after loading one that has no name), classifier_name,
+    seed, seconds, unmasked (probability of the whole image).
     """
 
-    def __init__(
-        self,
-        *,
-        source: MaskSource,
-        image: torch.Tensor,
-        target: Target,
-        config: FitConfig,
-        classifier: Classifier | None,
-        classifier_name: str,
-        preset: str,
-        seed: int,
-        history: dict[str, torch.Tensor],
-        status: str,
-        seconds: float,
-        unmasked: float,
-        versions: dict[str, str] | None = None,
-    ):
-        self.source, self.image, self.target, self.config = source, image, target, config
-        self.classifier, self.classifier_name = classifier, classifier_name
-        self.preset, self.seed, self.history, self.status = preset, seed, history, status
-        self.seconds, self.unmasked = seconds, unmasked
-        self.versions = versions or {
-            "inrexp": version("inrexp"),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        }
-
-    @classmethod
-    def of_fit(
-        cls, fitted: Fitted, classifier: Classifier, image: torch.Tensor, target: Target, **facts: Any
-    ) -> "Explanation":
-        unmasked = float(classifier.probabilities(image)[0, list(target.indices)].sum())
-        return cls(
-            source=fitted.source,
-            image=image,
-            target=target,
-            classifier=classifier,
-            classifier_name=classifier.name,
-            history=fitted.history,
-            status=fitted.status,
-            seconds=fitted.seconds,
-            unmasked=unmasked,
-            **facts,
-        )
+    image: torch.Tensor
+    target: Target
+    classifier: Classifier | None
+    classifier_name: str
+    seed: int
+    seconds: float
+    unmasked: float
+    perturbation: str = "blur"
+    blur_sigma: float = BLUR_SIGMA
+    saliency: torch.Tensor  # (1, 1, h, w), scores that rank the pixels
 
     @property
     def area_range(self) -> tuple[float, float]:
-        if isinstance(self.source, MaskLattice):
-            return min(self.source.areas), max(self.source.areas)
-        return self.config.area_range
+        """Smallest and largest area that there is a mask for."""
+        raise NotImplementedError
 
     def mask(self, area: "float | Sequence[float]", *, cut: float | None = None) -> torch.Tensor:
-        """M_a for one area or several.  Returns (k, 1, h, w) in [0, 1]; with `cut`, 0 or 1.
+        """The mask of one area or several.  Returns (k, 1, h, w) in [0, 1]; with `cut`, 0 or 1."""
+        raise NotImplementedError
 
-        Raises ValueError for an area outside the fitted range.
-        """
-        areas = self._areas(area)
-        with torch.no_grad():
-            mask = self.source(areas)[0]
-        return mask if cut is None else (mask > cut).to(mask.dtype)
-
-    def _areas(self, area: "float | Sequence[float]") -> torch.Tensor:
-        wanted = torch.as_tensor([area] if isinstance(area, int | float) else list(area), dtype=torch.float64)
-        low, high = self.area_range
-        if wanted.numel() == 0 or not bool(((wanted >= low - 1e-6) & (wanted <= high + 1e-6)).all()):
-            raise ValueError(
-                f"area must lie in the fitted range [{low:g}, {high:g}] (a fraction of the picture), got {area}: "
-                "fit again with FitConfig(area_range=...)"
-            )
-        if isinstance(self.source, MaskLattice):
-            known = torch.tensor(self.source.areas, dtype=torch.float64)
-            if bool(((wanted[:, None] - known).abs().min(1).values > 1e-6).any()):
-                raise ValueError(f"extremal perturbations hold the areas {self.source.areas} only, got {area}")
-        return wanted.to(self.image)[None]
+    @property
+    def held_areas(self) -> tuple[float, ...] | None:
+        """The areas that there are masks for; None for every area in the range."""
+        return None
 
     def probability(self, area: "float | Sequence[float]", *, cut: float | None = None) -> torch.Tensor:
         """Phi of the image under M_a (eq. 1), for each area; with `cut`, under the mask cut to 0/1.  Returns (k,)."""
         return self.probability_of_mask(self.mask(area, cut=cut))
 
     def probability_of_mask(self, mask: torch.Tensor) -> torch.Tensor:
-        """Phi(M * I + (1 - M) * I') for any mask (k, 1, h, w), with this fit's perturbation.  Returns (k,)."""
+        """Phi(M * I + (1 - M) * I') for any mask (k, 1, h, w), with this method's perturbation.  Returns (k,)."""
         classifier = self._classifier()
         kept = []
         for part in mask.to(self.image).split(16):
@@ -120,10 +71,10 @@ class Explanation:
 
     def blended(self, mask: torch.Tensor) -> torch.Tensor:
         """What the classifier sees through a mask (eq. 1).  mask: (k, 1, h, w).  Returns (k, 3, h, w) in [0, 1]."""
-        if self.config.perturbation == "levels":
+        if self.perturbation == "levels":
             return blend_levels(blur_levels(self.image, LEVELS), mask[None])[0]
-        faded = self.config.perturbation == "fade"
-        return blend(self.image, fade(self.image) if faded else blur(self.image, self.config.blur_sigma), mask)
+        faded = self.perturbation == "fade"
+        return blend(self.image, fade(self.image) if faded else blur(self.image, self.blur_sigma), mask)
 
     def _classifier(self) -> Classifier:
         if self.classifier is None:
@@ -155,10 +106,14 @@ class Explanation:
         if not 0 <= wanted <= 1:
             raise ValueError(f"threshold must be a probability in [0, 1], got {wanted}")
         low, high = self.area_range
-        if areas is None and isinstance(self.source, MaskLattice):
-            areas = self.source.areas
+        if areas is None:
+            areas = self.held_areas
         if areas is not None:
             within = sorted(area for area in areas if low - 1e-6 <= area <= high + 1e-6)
+            if self.held_areas is not None:
+                within = [area for area in within if min(abs(area - one) for one in self.held_areas) < 1e-6]
+            if not within:
+                raise ValueError(f"areas must hold one that there is a mask for, [{low:g}, {high:g}]; got {areas}")
             return next(
                 (a for a, p in zip(within, self.probability(within, cut=cut), strict=True) if p >= wanted), None
             )
@@ -174,6 +129,100 @@ class Explanation:
             middle = (below + above) / 2
             below, above = (below, middle) if self.probability(middle, cut=cut) >= wanted else (middle, above)
         return above
+
+
+class Explanation(Attribution):
+    """Masks M_a of one image for one target, for every area in the fitted range.
+
+    Attributes beside Attribution's: config, preset, history (name -> (steps,)), status, versions.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: MaskSource,
+        image: torch.Tensor,
+        target: Target,
+        config: FitConfig,
+        classifier: Classifier | None,
+        classifier_name: str,
+        preset: str,
+        seed: int,
+        history: dict[str, torch.Tensor],
+        status: str,
+        seconds: float,
+        unmasked: float,
+        versions: dict[str, str] | None = None,
+    ):
+        self.source, self.image, self.target, self.config = source, image, target, config
+        self.classifier, self.classifier_name = classifier, classifier_name
+        self.preset, self.seed, self.history, self.status = preset, seed, history, status
+        self.seconds, self.unmasked = seconds, unmasked
+        self.perturbation, self.blur_sigma = config.perturbation, config.blur_sigma
+        self.versions = versions or {
+            "inrexp": version("inrexp"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        }
+
+    @classmethod
+    def of_fit(
+        cls, fitted: Fitted, classifier: Classifier, image: torch.Tensor, target: Target, **facts: Any
+    ) -> "Explanation":
+        unmasked = float(classifier.probabilities(image)[0, list(target.indices)].sum())
+        return cls(
+            source=fitted.source,
+            image=image,
+            target=target,
+            classifier=classifier,
+            classifier_name=classifier.name,
+            history=fitted.history,
+            status=fitted.status,
+            seconds=fitted.seconds,
+            unmasked=unmasked,
+            **facts,
+        )
+
+    @property
+    def area_range(self) -> tuple[float, float]:
+        if isinstance(self.source, MaskLattice):
+            return min(self.source.areas), max(self.source.areas)
+        return self.config.area_range
+
+    @property
+    def held_areas(self) -> tuple[float, ...] | None:
+        return self.source.areas if isinstance(self.source, MaskLattice) else None
+
+    def mask(self, area: "float | Sequence[float]", *, cut: float | None = None) -> torch.Tensor:
+        """M_a for one area or several.  Returns (k, 1, h, w) in [0, 1]; with `cut`, 0 or 1.
+
+        Raises ValueError for an area outside the fitted range.
+        """
+        areas = self._areas(area)
+        with torch.no_grad():
+            mask = self.source(areas)[0]
+        return mask if cut is None else (mask > cut).to(mask.dtype)
+
+    @property
+    def saliency(self) -> torch.Tensor:  # type: ignore[override]
+        """One ranking out of all masks: their mean over the areas held, or over 36 of the range.  (1, 1, h, w)."""
+        low, high = self.area_range
+        areas = self.held_areas or torch.linspace(low, high, 36, dtype=torch.float64).tolist()
+        return self.mask(areas).mean(0, keepdim=True)
+
+    def _areas(self, area: "float | Sequence[float]") -> torch.Tensor:
+        wanted = torch.as_tensor([area] if isinstance(area, int | float) else list(area), dtype=torch.float64)
+        low, high = self.area_range
+        if wanted.numel() == 0 or not bool(((wanted >= low - 1e-6) & (wanted <= high + 1e-6)).all()):
+            raise ValueError(
+                f"area must lie in the fitted range [{low:g}, {high:g}] (a fraction of the picture), got {area}: "
+                "fit again with FitConfig(area_range=...)"
+            )
+        if isinstance(self.source, MaskLattice):
+            known = torch.tensor(self.source.areas, dtype=torch.float64)
+            if bool(((wanted[:, None] - known).abs().min(1).values > 1e-6).any()):
+                raise ValueError(f"extremal perturbations hold the areas {self.source.areas} only, got {area}")
+        return wanted.to(self.image)[None]
 
     def save(self, path: "str | Path") -> Path:
         """Write everything but the classifier to one .safetensors file (tensors and JSON, no code)."""
@@ -229,6 +278,81 @@ class Explanation:
             history={key[8:]: value for key, value in tensors.items() if key.startswith("history.")},
             **{name: facts[name] for name in ("preset", "seed", "status", "seconds", "unmasked", "versions")},
         )
+
+
+class SaliencyMap(Attribution):
+    """Scores of the pixels by a method without masks (GradCAM, RISE, ...), and the masks that they become.
+
+    saliency: (1, 1, h, w), finite, unbounded.  scaled: the same, its range mapped onto [0, 1] (all 0 if constant).
+    method: the name of the method.  Probabilities are those under a blur of 20 px, as for the INR.
+    """
+
+    def __init__(
+        self,
+        saliency: torch.Tensor,
+        *,
+        image: torch.Tensor,
+        target: Target,
+        classifier: Classifier,
+        method: str,
+        seed: int = 0,
+        seconds: float = 0.0,
+    ):
+        if tuple(saliency.shape) != (1, 1, *image.shape[-2:]):
+            raise ValueError(
+                f"saliency must be (1, 1, {image.shape[-2]}, {image.shape[-1]}) like the image, "
+                f"got {tuple(saliency.shape)}: interpolate it to the picture first"
+            )
+        if not bool(torch.isfinite(saliency).all()):
+            raise ValueError(f"saliency of {method} holds NaN or infinite scores: check the classifier's scores")
+        self.saliency, self.image, self.target = saliency.detach(), image, target
+        self.classifier, self.classifier_name = classifier, classifier.name
+        self.method, self.seed, self.seconds = method, seed, seconds
+        self.unmasked = float(classifier.probabilities(image)[0, list(target.indices)].sum())
+
+    @property
+    def area_range(self) -> tuple[float, float]:
+        return 1 / self.saliency.numel(), 1.0
+
+    @property
+    def scaled(self) -> torch.Tensor:
+        low, high = self.saliency.min(), self.saliency.max()
+        return (self.saliency - low) / (high - low) if high > low else torch.zeros_like(self.saliency)
+
+    def mask(  # type: ignore[override]
+        self,
+        area: "float | Sequence[float] | None" = None,
+        *,
+        threshold: float | None = None,
+        cut: float | None = None,
+    ) -> torch.Tensor:
+        """A binary mask by area or by threshold, one of them.  Returns (k, 1, h, w), 0 or 1.
+
+        area: share of the pixels that the mask keeps, the top-ranked ones (`top_ranked`: an exact count).
+        threshold: keeps where the map scaled to [0, 1] is above it; the paper cuts at PAPER_CUTS.
+        cut: changes nothing, these masks are binary already; here so that all methods' masks are asked for alike.
+        """
+        if (area is None) == (threshold is None):
+            raise ValueError(f"mask needs an area or a threshold, one of them; got area={area}, threshold={threshold}")
+        if threshold is not None:
+            if not 0 <= threshold < 1:
+                raise ValueError(f"threshold must lie in [0, 1), the map is scaled to [0, 1]; got {threshold}")
+            return (self.scaled > threshold).to(self.image.dtype)
+        areas = [area] if isinstance(area, int | float) else list(area)  # type: ignore[arg-type]
+        return top_ranked(self.saliency, areas).to(self.image.dtype)
+
+
+def top_ranked(saliency: torch.Tensor, areas: Sequence[float]) -> torch.Tensor:
+    """Masks of the highest scores: exactly round(area * h * w) pixels each, of equal scores the upper left first.
+
+    saliency: (1, 1, h, w).  areas: fractions in [0, 1].  Returns (k, 1, h, w), 0 or 1.
+    """
+    if not areas or not all(0 <= area <= 1 for area in areas):
+        raise ValueError(f"area must lie in [0, 1] (a fraction of the picture), got {list(areas)}")
+    order = saliency.flatten().argsort(descending=True, stable=True)
+    rank = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))  # (h*w,)
+    kept = torch.tensor([round(area * order.numel()) for area in areas], device=order.device)
+    return (rank < kept[:, None]).to(saliency.dtype).view(len(areas), 1, *saliency.shape[-2:])
 
 
 def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
