@@ -11,19 +11,24 @@ torch.Size([1, 1, 224, 224])
 from importlib.metadata import version
 
 from inrexp.classifiers import Classifier, load_classifier
-from inrexp.explanation import PAPER_AREAS, Explanation
+from inrexp.explanation import PAPER_AREAS, Explanation, SaliencyMap
 from inrexp.fit import PRESETS, FitConfig
 from inrexp.images import load_picture
-from inrexp.methods import explain
+from inrexp.methods import METHODS, explain, extremal_perturbation, grad_cam, rise
 
 __version__ = version("inrexp")
 __all__ = [
+    "METHODS",
     "PAPER_AREAS",
     "PRESETS",
     "Classifier",
     "Explanation",
     "FitConfig",
+    "SaliencyMap",
     "explain",
+    "extremal_perturbation",
+    "grad_cam",
     "load_classifier",
     "load_picture",
+    "rise",
 ]

@@ -1,6 +1,7 @@
 """What a method answers: masks at any area, the probability they keep, the smallest area that suffices (eq. 5)."""
 
 import dataclasses
+import functools
 import json
 import platform
 from collections.abc import Sequence
@@ -72,9 +73,15 @@ class Attribution:
     def blended(self, mask: torch.Tensor) -> torch.Tensor:
         """What the classifier sees through a mask (eq. 1).  mask: (k, 1, h, w).  Returns (k, 3, h, w) in [0, 1]."""
         if self.perturbation == "levels":
-            return blend_levels(blur_levels(self.image, LEVELS), mask[None])[0]
-        faded = self.perturbation == "fade"
-        return blend(self.image, fade(self.image) if faded else blur(self.image, self.blur_sigma), mask)
+            return blend_levels(self.perturbed, mask[None])[0]
+        return blend(self.image, self.perturbed, mask)
+
+    @functools.cached_property
+    def perturbed(self) -> torch.Tensor:
+        """I' of eq. 1, (1, 3, h, w); extremal perturbations' blur levels, (1, 8, 3, h, w)."""
+        if self.perturbation == "levels":
+            return blur_levels(self.image, LEVELS)
+        return fade(self.image) if self.perturbation == "fade" else blur(self.image, self.blur_sigma)
 
     def _classifier(self) -> Classifier:
         if self.classifier is None:

@@ -1,0 +1,179 @@
+"""Numbers for masks and maps: against the truth (eq. 7), against the asked area, against each other, and over pixels.
+
+Masks are (k, 1, h, w) in [0, 1], binary or soft: a soft mask counts by its weight, and min(a, b) is the intersection.
+An empty mask has no precision and no overlap: NaN, which the summaries leave out of the mean and count.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from inrexp.classifiers import Classifier, Target
+from inrexp.explanation import Attribution, top_ranked
+from inrexp.perturb import blend, blur
+
+HIT = 0.5  # section 3.3.1: a hit is a precision above it
+
+
+def precision(mask: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Share of the mask that lies on the object, |M and S| / |M| (eq. 7).
+
+    mask: (k, 1, h, w).  truth: (h, w) bool.  Returns (k,); NaN for an empty mask.
+    """
+    _check(mask, "mask")
+    if mask.shape[-2:] != truth.shape:
+        raise ValueError(f"mask is {tuple(mask.shape[-2:])} pixels, truth is {tuple(truth.shape)}: resize one of them")
+    inside = (mask * truth.to(mask)).sum(dim=(1, 2, 3))
+    return inside / mask.sum(dim=(1, 2, 3))
+
+
+@dataclass(frozen=True)
+class Score:
+    """A mean over masks.  value: NaN if every mask was empty.  count: masks in the mean.  empty: masks left out."""
+
+    value: float
+    count: int
+    empty: int
+
+
+def mean_precision(precisions: "torch.Tensor | Sequence[float]") -> Score:
+    """Mean of `precision` over masks that are not empty."""
+    return _mean(torch.as_tensor(precisions, dtype=torch.float64))
+
+
+def hit_rate(precisions: "torch.Tensor | Sequence[float]", *, threshold: float = HIT) -> Score:
+    """Share of the masks with a precision above 1/2, of those that are not empty (section 3.3.1)."""
+    values = torch.as_tensor(precisions, dtype=torch.float64)
+    return _mean(torch.where(values.isnan(), values, (values > threshold).to(values.dtype)))
+
+
+def _mean(values: torch.Tensor) -> Score:
+    empty = int(values.isnan().sum())
+    return Score(float(values.nanmean()), values.numel() - empty, empty)
+
+
+def area_error(mask: torch.Tensor, area: "float | Sequence[float]") -> torch.Tensor:
+    """Real area less the asked one, as fractions of the picture; above 0 the mask is too large.  Returns (k,)."""
+    _check(mask, "mask")
+    asked = torch.as_tensor(area, dtype=mask.dtype, device=mask.device).reshape(-1)
+    if len(asked) not in (1, len(mask)):
+        raise ValueError(f"area must be one number or one for each of the {len(mask)} masks, got {len(asked)}")
+    return mask.mean(dim=(1, 2, 3)) - asked
+
+
+def monotonicity(mask: torch.Tensor) -> float:
+    """Share of consecutive masks whose real area grows, for masks in the order of their asked areas; 1 is monotone.
+
+    mask: (k, 1, h, w), k >= 2.
+    """
+    _check(mask, "mask", least=2)
+    areas = mask.mean(dim=(1, 2, 3))
+    return float((areas[1:] > areas[:-1]).double().mean())
+
+
+def nestedness(mask: torch.Tensor) -> torch.Tensor:
+    """How far each mask lies in the next: intersection over the smaller of the two; 1 if they only grow.
+
+    mask: (k, 1, h, w), k >= 2, in the order of their asked areas.  Returns (k - 1,); NaN beside an empty mask.
+    """
+    _check(mask, "mask", least=2)
+    both = torch.minimum(mask[1:], mask[:-1]).sum(dim=(1, 2, 3))
+    size = mask.sum(dim=(1, 2, 3))
+    return both / torch.minimum(size[1:], size[:-1])
+
+
+def pairwise_iou(mask: torch.Tensor) -> torch.Tensor:
+    """Intersection over union of every two masks.  mask: (k, 1, h, w).  Returns (k, k); NaN where both are empty."""
+    _check(mask, "mask")
+    flat = mask.flatten(1)
+    both = torch.stack([torch.minimum(one, flat).sum(1) for one in flat])
+    either = torch.stack([torch.maximum(one, flat).sum(1) for one in flat])
+    return both / either
+
+
+def disagreement(mask: torch.Tensor) -> float:
+    """1 - mean pairwise IoU of masks that should be one, as of several seeds; 0 if all are equal, 1 if all disjoint.
+
+    mask: (k, 1, h, w), k >= 2.  NaN if a pair is empty.
+    """
+    _check(mask, "mask", least=2)
+    above = torch.triu_indices(len(mask), len(mask), offset=1)
+    return 1 - float(pairwise_iou(mask)[above[0], above[1]].mean())
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Probability of the target over the share of pixels inserted or deleted.  Both (n + 1,), share from 0 to 1."""
+
+    share: torch.Tensor
+    probability: torch.Tensor
+
+    @property
+    def auc(self) -> float:
+        """Area under the curve, by trapezoids; in [0, 1]."""
+        return float(torch.trapezoid(self.probability.double(), self.share.double()))
+
+
+def insertion(found: Attribution, *, steps: int = 50, perturbed: torch.Tensor | None = None) -> Curve:
+    """Probability while the best pixels come back into the perturbed image (Petsiuk et al. 2018); high is good."""
+    return ranked_curve(
+        found._classifier(), found.image, found.target, found.saliency, steps=steps, perturbed=perturbed
+    )
+
+
+def deletion(found: Attribution, *, steps: int = 50, perturbed: torch.Tensor | None = None) -> Curve:
+    """Probability while the best pixels are taken out of the image (Petsiuk et al. 2018); low is good."""
+    return ranked_curve(
+        found._classifier(), found.image, found.target, found.saliency, steps=steps, perturbed=perturbed, delete=True
+    )
+
+
+def ranked_curve(
+    classifier: Classifier,
+    image: torch.Tensor,
+    target: Target,
+    saliency: torch.Tensor,
+    *,
+    steps: int = 50,
+    perturbed: torch.Tensor | None = None,
+    delete: bool = False,
+    batch: int = 16,
+) -> Curve:
+    """Insertion or deletion by any ranking of the pixels.
+
+    saliency: (1, 1, h, w), higher goes first.  steps: equal shares of the pixels.  perturbed: (1, 3, h, w), what a
+    pixel is without its content; default the blur of 20 px, for all methods alike.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be 1 or more, got {steps}")
+    perturbed = blur(image) if perturbed is None else perturbed
+    shares = [step / steps for step in range(steps + 1)]
+    kept = []
+    for start in range(0, steps + 1, batch):
+        mask = top_ranked(saliency, shares[start : start + batch]).to(image)
+        seen = blend(image, perturbed, 1 - mask if delete else mask)
+        kept.append(classifier.probabilities(seen)[:, list(target.indices)].sum(1))
+    return Curve(torch.tensor(shares, dtype=torch.float64), torch.cat(kept).cpu())
+
+
+def rank_similarity(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Spearman's rank correlation of two maps, ties by their mean rank; 1 same order, 0 unrelated.  NaN if constant."""
+    if first.shape != second.shape:
+        raise ValueError(f"maps must have one shape, got {tuple(first.shape)} and {tuple(second.shape)}")
+    a, b = (_ranks(one.flatten().double()) for one in (first, second))
+    a, b = a - a.mean(), b - b.mean()
+    norm = math.sqrt(float(a.square().sum()) * float(b.square().sum()))
+    return float((a * b).sum()) / norm if norm > 0 else math.nan
+
+
+def _ranks(values: torch.Tensor) -> torch.Tensor:
+    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
+    last = counts.cumsum(0).double()
+    return (last - (counts.double() - 1) / 2)[inverse]
+
+
+def _check(mask: torch.Tensor, name: str, least: int = 1) -> None:
+    if mask.dim() != 4 or mask.shape[1] != 1 or len(mask) < least:
+        raise ValueError(f"{name} must be (k, 1, h, w) with k >= {least}, got {tuple(mask.shape)}")
