@@ -3,10 +3,12 @@
 import contextlib
 import difflib
 import hashlib
+import operator
 import urllib.error
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module, resources
+from typing import Any
 
 import timm
 import torch
@@ -131,6 +133,8 @@ class Classifier:
                 f"model must return class scores ({images.shape[0]}, C) with C >= 2, got {tuple(scores.shape)}: "
                 "pool and flatten feature maps first"
             )
+        if self.labels is not None and len(self.labels) != scores.shape[1]:
+            raise ValueError(f"labels must name the model's {scores.shape[1]} classes, got {len(self.labels)} labels")
         return scores
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
@@ -140,6 +144,11 @@ class Classifier:
         if not torch.isfinite(scores).all():
             raise ValueError("model returned NaN or infinite scores: check its weights and the normalisation given")
         return scores.softmax(1) if self.activation == "softmax" else scores.sigmoid()
+
+    def probability(self, images: torch.Tensor, target: Target) -> torch.Tensor:
+        """Phi: the target's probability; of several classes the sum, or the mean of sigmoids.  Returns (n,)."""
+        chosen = self.probabilities(images)[:, list(target.indices)]
+        return chosen.sum(1) if self.activation == "softmax" else chosen.mean(1)
 
     def top(self, image: torch.Tensor, k: int = 5) -> list[tuple[int, str, float]]:
         """The k most probable classes as (index, label, probability)."""
@@ -155,22 +164,28 @@ class Classifier:
 
         Raises TypeError, ValueError for an index out of range, LookupError for an unknown label with near matches.
         """
-        if isinstance(wanted, Target):
-            return wanted
         if wanted is None:
             index, label, _ = self.top(image, 1)[0]
             return Target((index,), label)
         count = self.probabilities(image).shape[1]
         if isinstance(wanted, str):
-            if not wanted.lstrip("-").isdigit():
+            if not wanted.lstrip("-").isdecimal():
                 return self._target_by_label(wanted)
             wanted = int(wanted)
-        indices = (wanted,) if isinstance(wanted, int) else tuple(wanted)
-        if not indices or not all(isinstance(i, int) and not isinstance(i, bool) for i in indices):
+        given = wanted.indices if isinstance(wanted, Target) else wanted
+        several: list[Any]
+        try:
+            several = list(given) if isinstance(given, Iterable) else [given]
+            indices = tuple(operator.index(i) for i in several if not isinstance(i, bool))
+        except TypeError:
+            indices, several = (), [wanted]
+        if not indices or len(indices) < len(several):
             raise TypeError(f"target must be a class index, a label, a sequence of indices or None, got {wanted!r}")
         outside = [i for i in indices if not 0 <= i < count]
         if outside:
             raise ValueError(f"target {outside[0]} is out of range: the model has classes 0 to {count - 1}")
+        if isinstance(wanted, Target):
+            return wanted
         indices = tuple(dict.fromkeys(indices))
         return Target(indices, " + ".join(self.label(i) for i in indices))
 
@@ -272,7 +287,7 @@ def _load_lite(name: str, *, random: bool) -> Classifier:
         resize=side + 32,
         interpolation="bicubic",
         labels=IMAGENET_LABELS,
-        name=name,
+        name=f"{name} (random weights)" if random else name,
     )
 
 
@@ -281,16 +296,14 @@ def _load_torchvision(name: str, weights: str | None) -> Classifier:
     if weights is not None and weights not in entries.__members__:
         raise LookupError(f"{name} has no weights {weights!r}; it has {', '.join(entries.__members__)}")
     entry = entries[weights] if weights is not None else entries.DEFAULT  # type: ignore[attr-defined]
-    model = torchvision.models.get_model(name, weights=None)
-    if weights is not None:
-        try:
-            model.load_state_dict(entry.get_state_dict(progress=True, check_hash=True))
-        except (urllib.error.URLError, OSError) as error:
-            folder = f"{torch.hub.get_dir()}/checkpoints"
-            raise FileNotFoundError(
-                f"the weights of {name} could not be fetched ({error}). Download {entry.url} where there is "
-                f"internet and put it, under its own name, into {folder}; efficientnet_lite0 needs no download"
-            ) from error
+    try:  # the builder, not load_state_dict: Inception and GoogLeNet change their input with their weights
+        model = torchvision.models.get_model(name, weights=entry if weights is not None else None)
+    except (urllib.error.URLError, OSError) as error:
+        folder = f"{torch.hub.get_dir()}/checkpoints"
+        raise FileNotFoundError(
+            f"the weights of {name} could not be fetched ({error}). Download {entry.url} where there is "
+            f"internet and put it, under its own name, into {folder}; efficientnet_lite0 needs no download"
+        ) from error
     preset = entry.transforms()
     return Classifier(
         model.eval(),
@@ -300,7 +313,7 @@ def _load_torchvision(name: str, weights: str | None) -> Classifier:
         resize=preset.resize_size[0],
         interpolation=preset.interpolation.value,
         labels=entry.meta["categories"],
-        name=name,
+        name=name if weights == "IMAGENET1K_V1" else f"{name} ({weights or 'random weights'})",
     )
 
 

@@ -22,12 +22,13 @@ INTERRUPTED = 130  # the shell's exit status for Ctrl-C
 def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
-    warnings.simplefilter("always", UserWarning)
-    warnings.showwarning = lambda message, *_, **__: print(f"inrexp: {message}", file=sys.stderr)
     try:
-        return options.run(options)
-    except (FileNotFoundError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        print(f"inrexp: {error.args[0] if error.args else error}", file=sys.stderr)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = lambda message, *_, **__: print(f"inrexp: {message}", file=sys.stderr)
+            return options.run(options)
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        print(f"inrexp: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("inrexp: interrupted before anything was fitted; nothing was written", file=sys.stderr)
@@ -58,6 +59,7 @@ def _explain(options: argparse.Namespace) -> int:
     if options.area is not None and not low <= options.area <= high:
         raise ValueError(f"--area must lie in the trained range [{low:g}, {high:g}], got {options.area:g}")
     picture = load_picture(options.picture)
+    options.out.mkdir(parents=True, exist_ok=True)  # before the fit: a folder that cannot be made costs no minutes
     classifier = load_classifier(options.model, device=options.device)
     found = explain(classifier, picture, options.target, preset=options.preset, seed=options.seed, steps=options.steps)
     suffices = found.smallest_area()

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import platform
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from inrexp.classifiers import Classifier, Target, load_classifier
+from inrexp.classifiers import Classifier, Target, classifier_names, load_classifier
 from inrexp.fields import MaskField, MaskLattice, MaskSource
 from inrexp.fit import LEVELS, FitConfig, Fitted
 from inrexp.images import written_whole
@@ -23,6 +24,7 @@ PAPER_AREAS = (0.025, 0.05, 0.1, 0.2)  # section 3.4
 CUT = 0.5  # mask values above it are 1 in a binary mask; the paper gives no value for the INR
 PAPER_CUTS = {"imagenet": 0.2, "voc": 0.5}  # section 3.4, for saliency maps scaled to [0, 1]
 FORMAT = 1
+SAME = 0.02  # in probability; machines and versions of torch differ by less
 
 
 class Attribution:
@@ -63,11 +65,10 @@ class Attribution:
 
     def probability_of_mask(self, mask: torch.Tensor) -> torch.Tensor:
         """Phi(M * I + (1 - M) * I') for any mask (k, 1, h, w), with this method's perturbation.  Returns (k,)."""
-        classifier = self._classifier()
+        classifier = self.needed_classifier()
         kept = []
         for part in mask.to(self.image).split(16):
-            probabilities = classifier.probabilities(self.blended(part))
-            kept.append(probabilities[:, list(self.target.indices)].sum(1))
+            kept.append(classifier.probability(self.blended(part), self.target))
         return torch.cat(kept)
 
     def blended(self, mask: torch.Tensor) -> torch.Tensor:
@@ -83,7 +84,7 @@ class Attribution:
             return blur_levels(self.image, LEVELS)
         return fade(self.image) if self.perturbation == "fade" else blur(self.image, self.blur_sigma)
 
-    def _classifier(self) -> Classifier:
+    def needed_classifier(self) -> Classifier:
         if self.classifier is None:
             raise RuntimeError(
                 f"this explanation was loaded without its classifier {self.classifier_name!r}: "
@@ -176,7 +177,7 @@ class Explanation(Attribution):
     def of_fit(
         cls, fitted: Fitted, classifier: Classifier, image: torch.Tensor, target: Target, **facts: Any
     ) -> "Explanation":
-        unmasked = float(classifier.probabilities(image)[0, list(target.indices)].sum())
+        unmasked = float(classifier.probability(image, target))
         return cls(
             source=fitted.source,
             image=image,
@@ -207,7 +208,7 @@ class Explanation(Attribution):
         """
         areas = self._areas(area)
         with torch.no_grad():
-            mask = self.source(areas)[0]
+            mask = torch.cat([self.source(part)[0] for part in areas.split(8, dim=1)])  # bounds the memory
         return mask if cut is None else (mask > cut).to(mask.dtype)
 
     @property
@@ -218,7 +219,7 @@ class Explanation(Attribution):
         return self.mask(areas).mean(0, keepdim=True)
 
     def _areas(self, area: "float | Sequence[float]") -> torch.Tensor:
-        wanted = torch.as_tensor([area] if isinstance(area, int | float) else list(area), dtype=torch.float64)
+        wanted = torch.as_tensor(area, dtype=torch.float64).flatten().cpu()
         low, high = self.area_range
         if wanted.numel() == 0 or not bool(((wanted >= low - 1e-6) & (wanted <= high + 1e-6)).all()):
             raise ValueError(
@@ -270,13 +271,23 @@ class Explanation(Attribution):
         kind = MaskLattice if config.source == "lattice" else MaskField
         image = tensors["image"]
         source = kind(tuple(image.shape[-2:]), [0], **_tuples(facts["source_settings"]))
-        source.load_state_dict({key[7:]: value for key, value in tensors.items() if key.startswith("source.")})
-        if classifier is None and facts["classifier"] != "custom":
+        source.to(image.dtype).load_state_dict(
+            {key[7:]: value for key, value in tensors.items() if key.startswith("source.")}
+        )
+        if classifier is None and facts["classifier"] in classifier_names():
             classifier = load_classifier(facts["classifier"], device="cpu")
         device = classifier.device if classifier is not None else torch.device("cpu")
         target = Target(tuple(facts["target"]["indices"]), facts["target"]["label"])
+        if classifier is not None:
+            now = float(classifier.probability(image.to(device=device, dtype=classifier.dtype), target))
+            if not abs(now - facts["unmasked"]) < SAME:
+                warnings.warn(
+                    f"{classifier.name} gives this picture p = {now:.3f}, the classifier of the fit gave "
+                    f"{facts['unmasked']:.3f}: pass the one that was explained, Explanation.load(path, classifier=...)",
+                    stacklevel=2,
+                )
         return cls(
-            source=source.to(device=device, dtype=image.dtype),
+            source=source.to(device),
             image=image.to(device),
             target=target,
             config=config,
@@ -315,7 +326,7 @@ class SaliencyMap(Attribution):
         self.saliency, self.image, self.target = saliency.detach(), image, target
         self.classifier, self.classifier_name = classifier, classifier.name
         self.method, self.seed, self.seconds = method, seed, seconds
-        self.unmasked = float(classifier.probabilities(image)[0, list(target.indices)].sum())
+        self.unmasked = float(classifier.probability(image, target))
 
     @property
     def area_range(self) -> tuple[float, float]:

@@ -43,8 +43,9 @@ class MaskSource(nn.Module):
         """One of the stacked problems, as a source of its own (p = 1), detached and copied."""
         single = type(self)(self.size, [0], **self.settings)
         state = {key: value[index : index + 1].clone() for key, value in self.state_dict().items()}
+        single.to(next(self.parameters()))  # before loading: float64 weights would lose digits
         single.load_state_dict(state)
-        return single.to(next(self.parameters()).device)
+        return single
 
 
 class FourierFeatures(nn.Module):
@@ -121,6 +122,8 @@ class MaskField(MaskSource):
         outputs: int = 1,
     ):
         super().__init__()
+        if grid not in ("pixel", "lattice") and not (isinstance(grid, int) and grid >= 2):
+            raise ValueError(f"grid must be 'pixel', 'lattice' or 2 points or more a side, got {grid!r}")
         if outputs < 1:
             raise ValueError(f"outputs must be 1 or more, got {outputs}")
         self.size = (int(size[0]), int(size[1]))
@@ -179,8 +182,9 @@ class MaskField(MaskSource):
         last = len(self.weights) - 1
         for key in (f"weights.{last}", f"biases.{last}"):
             state[key] = state[key][..., index : index + 1].clone()
+        single.to(self.encode.B)  # before loading: float64 weights would lose digits
         single.load_state_dict(state)
-        return single.to(device=self.encode.B.device, dtype=self.encode.B.dtype)
+        return single
 
     def _points(self) -> tuple[torch.Tensor, torch.Tensor]:
         """y and x in [0, 1] of the grid's rows and columns, at the centres of its cells."""

@@ -84,11 +84,14 @@ class FitConfig:
             "blur_sigma": (self.blur_sigma > 0, "above 0 px"),
             "cut": (self.cut in ("none", "straight_through", "late"), "'none', 'straight_through' or 'late'"),
             "dice_weight": (self.dice_weight >= 0, "0 or more"),
+            "lr_end": (self.lr_end is None or self.lr_end >= 0, "0 or more, or None"),
             "source": (self.source in ("field", "lattice"), "'field' or 'lattice'"),
         }
         for name, (good, wanted) in checks.items():
             if not good:
                 raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)!r}")
+        if self.sampling == "fixed" and self.source != "lattice":
+            raise ValueError("sampling must be 'uniform' or 'stratified' for a field; 'fixed' is for source='lattice'")
 
     def area_weight_at(self, step: int) -> float:
         """lambda_r at a step: constant, growing by a factor a step, or up to an end after `ramp` of the steps."""
@@ -190,14 +193,25 @@ def fit(
     sizes = {tuple(problem.image.shape) for problem in problems}
     if len(sizes) > 1:
         raise ValueError(f"problems must have images of one size to share a batch, got {sorted(sizes)}")
+    (shape,) = sizes
+    if len(shape) != 4 or shape[:2] != (1, 3):
+        raise ValueError(f"problems must have images (1, 3, h, w), got {shape}: one Problem for each picture")
     per_group = max(1, max_batch // _masks_per_step(config))
     fitted: list[Fitted] = []
     for start in range(0, len(problems), per_group):
         group = problems[start : start + per_group]
-        fitted += _Loop(classifier, group, config).run(progress=progress, callback=callback)
-        if fitted[-1].status.startswith("interrupted"):
+        try:
+            loop = _Loop(classifier, group, config)
+        except KeyboardInterrupt:
+            if not fitted:
+                raise
+            stopped = "interrupted"
+        else:
+            fitted += loop.run(progress=progress, callback=callback)
+            stopped = loop.interrupted
+        if stopped:
             left = len(problems) - len(fitted)
-            warnings.warn(f"fit {fitted[-1].status}; what was fitted is kept, {left} not begun", stacklevel=2)
+            warnings.warn(f"fit {stopped}; what was fitted is kept, {left} not begun", stacklevel=2)
             break
     for index, one in enumerate(fitted):
         if one.status.startswith("diverged"):
@@ -215,6 +229,8 @@ def _masks_per_step(config: FitConfig) -> int:
 
 class _Loop:
     """The tensors of one group of problems, and the steps over them."""
+
+    interrupted: str = ""  # "interrupted at step n" after Ctrl-C
 
     def __init__(self, classifier: Classifier, problems: Sequence[Problem], config: FitConfig):
         self.classifier, self.problems, self.config = classifier, problems, config
@@ -270,7 +286,7 @@ class _Loop:
         good = [parameter.detach().clone() for parameter in parameters]
         alive = torch.ones(count, dtype=torch.bool, device=self.image.device)
         died = torch.full((count,), config.steps, device=self.image.device)
-        done, interrupted, begun = 0, False, time.perf_counter()
+        done, begun = 0, time.perf_counter()
         title = f"{count} masks" if count > 1 else self.problems[0].target.label
         bar = tqdm(total=config.steps, desc=title, unit="step", disable=not progress, leave=False)
         with frozen(self.classifier.model), bar:
@@ -298,10 +314,14 @@ class _Loop:
                         if not alive.any():
                             break
             except KeyboardInterrupt:
-                interrupted = True
-        self._restore(parameters, good, alive if not interrupted else torch.zeros_like(alive))
+                self.interrupted = f"interrupted at step {done}"
+        finite = [torch.isfinite(parameter.detach()).flatten(1).all(1) for parameter in parameters]
+        sound = torch.stack(finite).all(0)  # the last step's update was not seen by any loss
+        if not self.interrupted:
+            died = torch.where(alive & ~sound, died.clamp(max=done - 1), died)
+        self._restore(parameters, good, alive & sound & (not self.interrupted))
         seconds = (time.perf_counter() - begun) / count
-        return [self._fitted(i, history, int(died[i]), done, interrupted, seconds) for i in range(count)]
+        return [self._fitted(i, history, int(died[i]), done, seconds) for i in range(count)]
 
     def _optimiser(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         config = self.config
@@ -364,14 +384,12 @@ class _Loop:
             for parameter, kept in zip(parameters, good, strict=True):
                 parameter.copy_(torch.where(alive.view(-1, *[1] * (kept.dim() - 1)), parameter, kept))
 
-    def _fitted(
-        self, index: int, history: torch.Tensor, died: int, done: int, interrupted: bool, seconds: float
-    ) -> Fitted:
+    def _fitted(self, index: int, history: torch.Tensor, died: int, done: int, seconds: float) -> Fitted:
         status = "finished"
         if died < done:
             status, done = f"diverged at step {died}", died
-        elif interrupted:
-            status = f"interrupted at step {done}"
+        elif self.interrupted:
+            status = self.interrupted
         names = ("loss", "probability", "penalty", "area")
         kept = {name: row[:done, index].cpu().clone() for name, row in zip(names, history, strict=True)}
         return Fitted(self.source.problem(index), kept, status, seconds)

@@ -13,7 +13,7 @@ from torch import nn
 from inrexp.classifiers import Classifier, Target
 from inrexp.explanation import PAPER_AREAS, Attribution, Explanation, SaliencyMap
 from inrexp.fit import PRESETS, Callback, FitConfig, Problem, fit
-from inrexp.images import load_picture
+from inrexp.images import MIN_SIDE, load_picture
 from inrexp.many import Explanations, NumberedCallback, explain_in_turn, explain_jointly
 from inrexp.saliency import grad_cam_map, rise_map
 
@@ -30,6 +30,8 @@ def as_image(classifier: Classifier, picture: Picture) -> torch.Tensor:
         return classifier.prepare(load_picture(picture))
     if picture.dim() != 4 or picture.shape[:2] != (1, 3) or not picture.is_floating_point():
         raise ValueError(f"image must be a float tensor (1, 3, h, w), got {picture.dtype} {tuple(picture.shape)}")
+    if min(picture.shape[2:]) < MIN_SIDE:
+        raise ValueError(f"image must be {MIN_SIDE} px a side or more, got {tuple(picture.shape[2:])}")
     if not bool(torch.isfinite(picture).all()) or picture.min() < 0 or picture.max() > 1:
         raise ValueError("image must lie in [0, 1], before the classifier's normalisation")
     return picture.detach().to(device=classifier.device, dtype=classifier.dtype)
