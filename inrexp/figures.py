@@ -149,32 +149,40 @@ def scheme(explanation: Explanation, area: float) -> Figure:
     source = explanation.source
     if not isinstance(source, MaskField):
         raise TypeError(f"explanation must come from an INR (MaskField), got a {type(source).__name__}")
+    low, high = explanation.area_range
+    h, w = source.size
+    y, x = np.mgrid[0:h, 0:w]
+    everywhere = MaskField(source.size, [0], **{**source.settings, "grid": "pixel"}).to(explanation.image)
+    everywhere.load_state_dict(source.state_dict())
+    with torch.no_grad():
+        values = everywhere.values(torch.tensor([[area]]).to(explanation.image))
+    mask = explanation.mask(area)
+    p = float(explanation.probability_of_mask(mask))
     with style():
-        figure, axes = panels(1, 6, width=WIDTH * 1.35, extra=0.9)
-        flat = axes[0]
-        low, high = explanation.area_range
-        h, w = source.size
-        y, x = np.mgrid[0:h, 0:w]
-        flat[0].imshow(np.stack([x / w, y / h, np.full((h, w), (area - low) / (high - low))], axis=-1))
-        flat[0].set_title(f"$[x, y, a]$ in $[0, 1]$\n$a$ = {percent(area)}")
-        with torch.no_grad():
-            values = source.values(torch.tensor([[area]]).to(explanation.image))
-        draw_mask(flat[1], values, "INR $f_L(x, a)$\nFourier features, 5 x 256")
-        mask = explanation.mask(area)
-        draw_mask(flat[2], mask, "$M_a$ = Filter($f_L$)\nsmooth maximum, 21 px")
-        draw_image(flat[3], explanation.blended(torch.zeros_like(mask)), "perturbed $I'$\nGaussian blur")
-        draw_image(flat[4], explanation.blended(mask), "$M I + (1 - M) I'$\n(eq. 1)")
-        p, asked = float(explanation.probability(area)), explanation.threshold
-        flat[5].bar([0, 1], [explanation.unmasked, p], color=[LINES[0], LINES[1]])
-        flat[5].axhline(asked, color="0.4", linewidth=0.8)
-        flat[5].set_xticks([0, 1], ["whole", "masked"])
-        flat[5].set(ylim=(0, 1), box_aspect=1)
-        flat[5].set_title(f"$\\Phi$: {explanation.target.label}\np = {p:.2f}, line: $\\Phi_0$")
-        flat[0].set_axis_off()
-        for left, right in zip(flat[:-1], flat[1:], strict=True):
-            if right is flat[3]:
-                continue
-            left.annotate("", (1.13, 0.5), (1.01, 0.5), "axes fraction", arrowprops={"arrowstyle": "->"})
+        figure, axes = panels(2, 4, extra=0.45)
+        (coordinates, field, filtered, outline), (whole, perturbed, blended, bars) = axes
+        coordinates.imshow(np.stack([x / w, y / h, np.full((h, w), (area - low) / (high - low))], axis=-1))
+        coordinates.set_title(f"$[x, y, a]$ in $[0, 1]$\narea {percent(area)}")
+        coordinates.set_axis_off()
+        draw_mask(field, values, "INR $f_L(x, a)$\nFourier features, 5 x 256")
+        draw_mask(filtered, mask, "$M_a$ = Filter($f_L$)\nsmooth maximum, 21 px")
+        draw_outline(outline, explanation.image, mask, "inside the line\n$M_a$ > 1/2, kept")
+        draw_image(whole, explanation.image, "picture $I$")
+        draw_image(perturbed, explanation.blended(torch.zeros_like(mask)), "perturbed $I'$")
+        draw_image(blended, explanation.blended(mask), "$M_a I + (1 - M_a) I'$ (eq. 1)")
+        bars.bar([0, 1], [explanation.unmasked, p], color=LINES[:2])
+        bars.axhline(explanation.threshold, color="0.4", linewidth=0.8)
+        bars.text(0.5, explanation.threshold, r"$\Phi_0$", ha="center", va="bottom", color="0.3")
+        bars.set_xticks([0, 1], ["$I$", "masked"])
+        bars.set(ylim=(0, 1), yticks=[0, 0.5, 1], box_aspect=1)
+        bars.yaxis.tick_right()
+        bars.spines["left"].set_visible(False)
+        bars.set_title(f"$\\Phi$({explanation.target.label}) = {p:.2f}")
+        for box in (field, filtered, outline, blended, bars):
+            box.annotate("", (-0.02, 0.5), (-0.16, 0.5), "axes fraction", arrowprops={"arrowstyle": "->"})
+        blended.annotate("", (0.5, 1.13), (0.5, 1.3), "axes fraction", arrowprops={"arrowstyle": "->"})
+        whole.text(1.07, 0.5, ",", transform=whole.transAxes, fontsize=14)
+        figure.get_layout_engine().set(wspace=0.1)  # type: ignore[union-attr, call-arg]
     return figure
 
 
