@@ -36,7 +36,7 @@ def load_picture(source: "str | Path | Image.Image") -> Image.Image:
         return _upright_rgb(source, "the picture")
     if not isinstance(source, str | Path):
         raise TypeError(f"source must be a path, a packaged name or a PIL image, got {type(source).__name__}")
-    if str(source) in PACKAGED and not Path(source).exists():
+    if str(source) in PACKAGED and not Path(source).is_file():
         package, inside = PACKAGED[str(source)]
         source = Path(str(files(package).joinpath(inside)))
     path = Path(source)
@@ -65,7 +65,9 @@ def _upright_rgb(picture: Image.Image, name: str) -> Image.Image:
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):  # 16-bit grey: PIL's own conversion clips instead of scaling
         return picture.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
-    if "A" in picture.getbands() or "transparency" in picture.info:
+    if picture.mode in ("F", "LAB"):
+        raise TypeError(f"{name} has mode {picture.mode}, whose range is not known: save it as 8-bit RGB")
+    if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
