@@ -45,8 +45,7 @@ def load_picture(source: "str | Path | Image.Image") -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                picture.load()
+            with _unpacked(path) as picture:
                 return _upright_rgb(picture, str(path))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(
@@ -57,6 +56,15 @@ def load_picture(source: "str | Path | Image.Image") -> Image.Image:
         raise TypeError(f"{path} is not a picture that PIL can read (JPEG, PNG, WebP, TIFF, ...)") from error
     except OSError as error:
         raise TypeError(f"{path} is a damaged picture: {error}") from error
+
+
+def _unpacked(path: Path) -> Image.Image:
+    try:
+        picture = Image.open(path)
+        picture.load()
+    except (SyntaxError, ValueError) as error:  # what PIL's readers raise beside OSError
+        raise OSError(str(error)) from error
+    return picture
 
 
 def _upright_rgb(picture: Image.Image, name: str) -> Image.Image:

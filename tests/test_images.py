@@ -123,6 +123,15 @@ def test_a_damaged_picture_is_refused_or_read_whatever_byte_is_wrong(tmp_path: P
     assert unnamed == 0
 
 
+def test_a_broken_header_is_a_damaged_picture(tmp_path: Path):
+    path = tmp_path / "broken.png"
+    gradient().save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace((13).to_bytes(4) + b"IHDR", (5).to_bytes(4) + b"IHDR"))
+    with pytest.raises(TypeError, match=r"broken.png is (a damaged picture|not a picture)"):
+        load_picture(path)
+
+
 def test_a_picture_too_small_to_point_at_anything_is_refused(tmp_path: Path):
     Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
     with pytest.raises(ValueError, match=rf"dot.png is 1 x 1 px: wanted at least {MIN_SIDE} px a side"):
