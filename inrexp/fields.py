@@ -236,6 +236,12 @@ class MaskLattice(MaskSource):
         oversample: int = STEP,
     ):
         super().__init__()
+        if not areas or not all(0 < area <= 1 for area in areas):
+            raise ValueError(f"areas must be fractions in (0, 1], at least one; got {tuple(areas)}")
+        if margin < 0:
+            raise ValueError(f"margin must be 0 px or more, got {margin}")
+        if oversample < 1:
+            raise ValueError(f"oversample must be 1 or more outputs a cell, got {oversample}")
         self.size = (int(size[0]), int(size[1]))
         self.settings = {"areas": tuple(areas), "margin": margin, "oversample": oversample}
         self.areas = tuple(float(area) for area in areas)

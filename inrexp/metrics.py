@@ -119,14 +119,14 @@ class Curve:
 def insertion(found: Attribution, *, steps: int = 50, perturbed: torch.Tensor | None = None) -> Curve:
     """Probability while the best pixels come back into the perturbed image (Petsiuk et al. 2018); high is good."""
     return ranked_curve(
-        found._classifier(), found.image, found.target, found.saliency, steps=steps, perturbed=perturbed
+        found.needed_classifier(), found.image, found.target, found.saliency, steps=steps, perturbed=perturbed
     )
 
 
 def deletion(found: Attribution, *, steps: int = 50, perturbed: torch.Tensor | None = None) -> Curve:
     """Probability while the best pixels are taken out of the image (Petsiuk et al. 2018); low is good."""
     return ranked_curve(
-        found._classifier(), found.image, found.target, found.saliency, steps=steps, perturbed=perturbed, delete=True
+        found.needed_classifier(), found.image, found.target, found.saliency, steps=steps, perturbed=perturbed, delete=True
     )
 
 

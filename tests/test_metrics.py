@@ -1,0 +1,137 @@
+"""Metrics against numbers that can be counted by hand."""
+
+import math
+
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from inrexp import metrics
+from inrexp.classifiers import Classifier, Target
+from inrexp.explanation import SaliencyMap
+
+
+def boxes(*rectangles: tuple[int, int, int, int], size: tuple[int, int] = (8, 8)) -> torch.Tensor:
+    """Binary masks (k, 1, h, w), one for each (top, left, height, width)."""
+    masks = torch.zeros(len(rectangles), 1, *size)
+    for mask, (top, left, height, width) in zip(masks, rectangles, strict=True):
+        mask[0, top : top + height, left : left + width] = 1
+    return masks
+
+
+TRUTH = boxes((0, 0, 4, 4))[0, 0].bool()
+
+
+def test_the_truth_itself_has_precision_one_and_a_disjoint_mask_zero():
+    masks = boxes((0, 0, 4, 4), (4, 4, 4, 4), (1, 1, 2, 2))
+    assert metrics.precision(masks, TRUTH).tolist() == [1.0, 0.0, 1.0]
+
+
+def test_precision_counts_soft_masks_by_their_weight():
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[0, 0, 0, 0], mask[0, 0, 7, 7] = 0.75, 0.25
+    assert metrics.precision(mask, TRUTH).item() == 0.75
+
+
+def test_an_empty_mask_has_no_precision_and_is_counted():
+    precisions = metrics.precision(boxes((0, 0, 4, 4), (0, 0, 0, 0), (0, 2, 4, 4)), TRUTH)
+    assert precisions.isnan().tolist() == [False, True, False]
+    assert metrics.mean_precision(precisions) == metrics.Score(0.75, 2, 1)
+    assert metrics.hit_rate(precisions) == metrics.Score(0.5, 2, 1)  # exactly 1/2 on the object is no hit
+
+
+def test_only_empty_masks_leave_nan_and_their_count():
+    score = metrics.mean_precision([math.nan, math.nan])
+    assert math.isnan(score.value)
+    assert (score.count, score.empty) == (0, 2)
+
+
+def test_area_error_is_real_less_asked():
+    errors = metrics.area_error(boxes((0, 0, 4, 4), (0, 0, 8, 8)), [0.25, 0.9])
+    assert torch.allclose(errors, torch.tensor([0.0, 0.1]))
+
+
+def test_masks_that_only_grow_are_monotone_and_nested():
+    growing = boxes((0, 0, 1, 1), (0, 0, 2, 2), (0, 0, 4, 4))
+    assert metrics.monotonicity(growing) == 1.0
+    assert metrics.nestedness(growing).tolist() == [1.0, 1.0]
+
+
+def test_masks_that_shrink_or_jump_are_not():
+    assert metrics.monotonicity(boxes((0, 0, 2, 2), (0, 0, 1, 1), (0, 0, 4, 4))) == 0.5
+    jumping = boxes((0, 0, 2, 2), (4, 4, 3, 3), (3, 4, 4, 4))
+    assert metrics.nestedness(jumping).tolist() == [0.0, 1.0]
+    assert metrics.monotonicity(boxes((0, 0, 2, 2), (4, 4, 2, 2))) == 0.0  # the same area is not a larger one
+
+
+def test_nestedness_beside_an_empty_mask_is_nan():
+    assert metrics.nestedness(boxes((0, 0, 0, 0), (0, 0, 2, 2))).isnan().tolist() == [True]
+
+
+def test_equal_seeds_agree_and_disjoint_ones_do_not():
+    assert metrics.disagreement(boxes((0, 0, 2, 2), (0, 0, 2, 2))) == 0.0
+    assert metrics.disagreement(boxes((0, 0, 2, 2), (4, 4, 2, 2))) == 1.0
+
+
+def test_disagreement_of_three_masks_by_hand():
+    masks = boxes((0, 0, 2, 2), (0, 1, 2, 2), (4, 4, 2, 2))  # pairs: 2/6, 0, 0
+    assert metrics.disagreement(masks) == pytest.approx(1 - (1 / 3) / 3)
+    assert torch.equal(metrics.pairwise_iou(masks).diagonal(), torch.ones(3))
+
+
+class Amount(torch.nn.Module):
+    """Scores whose softmax gives class 1 the mean of the picture's pixels as its probability."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        p = images.mean((1, 2, 3)).clamp(1e-12, 1 - 1e-12)
+        return torch.stack([(1 - p).log(), p.log()], dim=1)
+
+
+def amount_map(saliency: torch.Tensor, image: torch.Tensor) -> SaliencyMap:
+    classifier = Classifier(Amount().double(), mean=[0.0] * 3, std=[1.0] * 3, size=8)
+    return SaliencyMap(saliency, image=image, target=Target((1,), "amount"), classifier=classifier, method="by hand")
+
+
+def test_insertion_and_deletion_of_a_probability_that_is_the_share_of_pixels_seen():
+    found = amount_map(torch.rand(1, 1, 8, 8).double(), torch.ones(1, 3, 8, 8).double())
+    black = torch.zeros(1, 3, 8, 8).double()
+    up, down = metrics.insertion(found, steps=16, perturbed=black), metrics.deletion(found, steps=16, perturbed=black)
+    assert torch.allclose(up.probability, up.share, atol=1e-9)
+    assert torch.allclose(down.probability, 1 - down.share, atol=1e-9)
+    assert up.auc == pytest.approx(0.5)
+    assert down.auc == pytest.approx(0.5)
+
+
+def test_the_right_ranking_inserts_early_and_deletes_early():
+    image = boxes((0, 0, 4, 4)).double().expand(1, 3, 8, 8).contiguous()  # all of the class lies in a quarter
+    black = torch.zeros_like(image)
+    right, wrong = amount_map(image[:, :1], image), amount_map(1 - image[:, :1], image)
+    # Rises to 1/4 over the first quarter, then stays: 1/4 - 1/32; the wrong one waits for three quarters: 1/32.
+    assert metrics.insertion(right, steps=4, perturbed=black).auc == pytest.approx(7 / 32)
+    assert metrics.insertion(wrong, steps=4, perturbed=black).auc == pytest.approx(1 / 32)
+    assert metrics.deletion(right, steps=4, perturbed=black).auc == pytest.approx(1 / 32)
+
+
+def test_rank_similarity_agrees_with_scipy_also_for_ties():
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randint(0, 5, (1, 1, 6, 7), generator=generator).double()
+    second = first + torch.randn(1, 1, 6, 7, generator=generator)
+    wanted = spearmanr(first.flatten(), second.flatten()).statistic
+    assert metrics.rank_similarity(first, second) == pytest.approx(wanted, abs=1e-12)
+    assert metrics.rank_similarity(first, first) == pytest.approx(1.0)
+    assert math.isnan(metrics.rank_similarity(first, torch.ones_like(first)))
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        (lambda: metrics.precision(torch.ones(8, 8), TRUTH), "mask must be"),
+        (lambda: metrics.precision(torch.ones(1, 1, 4, 4), TRUTH), "resize"),
+        (lambda: metrics.nestedness(torch.ones(1, 1, 4, 4)), "k >= 2"),
+        (lambda: metrics.area_error(torch.ones(3, 1, 4, 4), [0.1, 0.2]), "area must be"),
+        (lambda: metrics.rank_similarity(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 4, 5)), "one shape"),
+    ],
+)
+def test_wrong_shapes_are_named(call, word):
+    with pytest.raises(ValueError, match=word):
+        call()
