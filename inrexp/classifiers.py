@@ -5,7 +5,7 @@ import difflib
 import hashlib
 import operator
 import urllib.error
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module, resources
 from typing import Any
@@ -173,12 +173,11 @@ class Classifier:
                 return self._target_by_label(wanted)
             wanted = int(wanted)
         given = wanted.indices if isinstance(wanted, Target) else wanted
-        several: list[Any]
+        several: list[Any] = list(given) if isinstance(given, Sequence) else [given]
         try:
-            several = list(given) if isinstance(given, Iterable) else [given]
             indices = tuple(operator.index(i) for i in several if not isinstance(i, bool))
         except TypeError:
-            indices, several = (), [wanted]
+            indices = ()
         if not indices or len(indices) < len(several):
             raise TypeError(f"target must be a class index, a label, a sequence of indices or None, got {wanted!r}")
         outside = [i for i in indices if not 0 <= i < count]
