@@ -126,10 +126,10 @@ def area_strip(explanation: Explanation, areas: Sequence[float] = PAPER_AREAS) -
     soft = explanation.probability_of_mask(masks)
     cut = explanation.probability(areas, cut=CUT)
     with style():
-        figure, axes = panels(2, len(areas), extra=0.3)
+        figure, axes = panels(2, len(areas), extra=0.36)
         for column, area in enumerate(areas):
             mask = masks[column : column + 1]
-            title = f"{percent(area)} asked, {percent(float(mask.mean()))} kept"
+            title = f"{percent(area)} asked\n{percent(float(mask.mean()))} kept"
             draw_outline(axes[0, column], explanation.image, mask, title)
             draw_image(axes[1, column], explanation.blended(mask), f"p = {soft[column]:.2f}, cut {cut[column]:.2f}")
     return figure
