@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from inrexp.explanation import CUT, PAPER_AREAS, Explanation
+from inrexp.explanation import CUT, PAPER_AREAS, Attribution, Explanation, SaliencyMap
 from inrexp.fields import MaskField
 from inrexp.images import written_whole
 
@@ -142,6 +142,53 @@ def probability_curve(axes: Axes, explanation: Explanation, areas: Sequence[floa
     axes.axhline(explanation.threshold, color="0.5", linewidth=0.8, label=r"threshold $\Phi_0$")
     axes.set(xlabel="area $a$ (fraction of the picture)", ylabel="probability", ylim=(0, 1))
     axes.legend(loc="upper left")
+
+
+def strips(rows: Mapping[str, Attribution], areas: Sequence[float], *, judge: Attribution | None = None) -> Figure:
+    """One row of masks over areas for each method or seed, with the area really kept and the probability it keeps.
+
+    judge: whose blend (eq. 1) gives the probabilities, so that rows compare; default each row's own.
+    """
+    with style():
+        figure, axes = panels(len(rows), len(areas), extra=0.34)
+        for line, (name, found) in zip(axes, rows.items(), strict=True):
+            masks = found.mask(areas)
+            kept = (judge or found).probability_of_mask(masks)
+            for panel, mask, p in zip(line, masks.split(1), kept, strict=True):
+                draw_outline(panel, found.image, mask, f"{percent(float(mask.mean()))}, p = {p:.2f}")
+            _row_name(line[0], name)
+        for panel, area in zip(axes[0], areas, strict=True):
+            panel.set_title(f"{percent(area)} asked\n{panel.get_title()}")
+    return figure
+
+
+def methods_grid(rows: Mapping[str, Mapping[str, Attribution]], area: float) -> Figure:
+    """Pictures down, methods across (figure 4): outlines of the mask at one area; saliency maps beside theirs.
+
+    rows: name of the picture and model -> name of the method -> its answer.  The first column is the picture.
+    """
+    first = next(iter(rows.values()))
+    columns = ["", *(name for name in first)]
+    with style():
+        figure, axes = panels(len(rows), len(columns), extra=0.34)
+        for line, (name, found) in zip(axes, rows.items(), strict=True):
+            one = next(iter(found.values()))
+            draw_image(line[0], one.image, f"{one.target.label}, p = {one.unmasked:.2f}")
+            _row_name(line[0], name)
+            for panel, answer in zip(line[1:], found.values(), strict=True):
+                mask = answer.mask(area)
+                p = float(one.probability_of_mask((mask > CUT).to(mask.dtype)))
+                draw_outline(panel, answer.image, mask, f"{percent(float(mask.mean()))}, cut p = {p:.2f}")
+                if isinstance(answer, SaliencyMap):
+                    inset = panel.inset_axes((0.68, 0.0, 0.32, 0.32))
+                    draw_mask(inset, answer.scaled)
+        for panel, title in zip(axes[0], columns, strict=True):
+            panel.set_title(f"{title}\n{panel.get_title()}" if title else panel.get_title())
+    return figure
+
+
+def _row_name(axes: Axes, name: str) -> None:
+    axes.text(-0.04, 0.5, name, transform=axes.transAxes, rotation=90, ha="right", va="center")
 
 
 def scheme(explanation: Explanation, area: float) -> Figure:

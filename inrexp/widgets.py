@@ -1,12 +1,12 @@
 """Sliders that only look up: everything is computed before the widget is shown, a callback swaps ready pictures."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ipywidgets
 import torch
 
-from inrexp.explanation import CUT, Explanation
+from inrexp.explanation import CUT, Attribution, Explanation
 from inrexp.figures import outlined_picture, percent
 from inrexp.images import to_picture
 
@@ -94,3 +94,22 @@ def area_slider(explanation: Explanation, *, positions: int = POSITIONS, start: 
         ["the mask (1 inside the line: kept)", "what the network sees"],
         start=nearest,
     )
+
+
+def side_by_side_slider(answers: Mapping[str, Attribution], areas: Sequence[float]) -> Flipbook:
+    """The masks of several methods at one area, side by side; `areas` are those that every method has a mask for.
+
+    Probabilities are those under the first answer's perturbation, so that they compare.
+    """
+    judge = next(iter(answers.values()))
+    masks = {name: found.mask(areas) for name, found in answers.items()}
+    kept = {name: judge.probability_of_mask(mask).tolist() for name, mask in masks.items()}
+    pages, captions = [], []
+    for index, area in enumerate(areas):
+        pages.append([png(outlined_picture(judge.image, mask[index : index + 1])) for mask in masks.values()])
+        facts = "; ".join(
+            f"<b>{name}</b>: kept {percent(float(mask[index].mean()))}, p = {kept[name][index]:.2f}"
+            for name, mask in masks.items()
+        )
+        captions.append(f"Area asked {percent(area)}. {facts}.")
+    return Flipbook("area", [percent(area) for area in areas], pages, captions, list(answers))
