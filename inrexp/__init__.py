@@ -14,7 +14,8 @@ from inrexp.classifiers import Classifier, load_classifier
 from inrexp.explanation import PAPER_AREAS, Explanation, SaliencyMap
 from inrexp.fit import PRESETS, FitConfig
 from inrexp.images import load_picture
-from inrexp.methods import METHODS, explain, extremal_perturbation, grad_cam, rise
+from inrexp.many import Explanations
+from inrexp.methods import METHODS, explain, explain_many, extremal_perturbation, grad_cam, rise
 
 __version__ = version("inrexp")
 __all__ = [
@@ -23,9 +24,11 @@ __all__ = [
     "PRESETS",
     "Classifier",
     "Explanation",
+    "Explanations",
     "FitConfig",
     "SaliencyMap",
     "explain",
+    "explain_many",
     "extremal_perturbation",
     "grad_cam",
     "load_classifier",

@@ -16,6 +16,7 @@ from torch import nn
 from inrexp.smoothing import STEP, lattice_size, smooth_max_lattice, smooth_max_pixels, to_pixels
 
 FEATURES = ("gaussian", "octaves", "none")
+SPREAD = 8.0  # several outputs start this much farther apart: from one start they all descend to one mask
 
 
 class MaskSource(nn.Module):
@@ -159,6 +160,8 @@ class MaskField(MaskSource):
             self.biases.append(nn.Parameter(stacked[:, -1:].clone()))
         with torch.no_grad():
             self.biases[-1] += bias
+            if outputs > 1:
+                self.weights[-1] *= SPREAD
 
     def values(self, areas: torch.Tensor) -> torch.Tensor:
         """f_L on its grid, before the filter.  areas: (p, k).  Returns (p * k * o, 1, gh, gw) in [0, 1]."""

@@ -37,7 +37,8 @@ class FitConfig:
     cut: "none", or "straight_through": the classifier sees the mask cut to 0/1, the gradient passes as if uncut;
         "late" does so on every second step of the last third.
     flip: mirror the picture on even steps.  dice_weight: lambda_d of eq. 6, used where a baseline is given and, pair by
-        pair, between the outputs of a field that has several (source_settings={"outputs": n}).
+        pair, between the outputs of a field that has several (source_settings={"outputs": n}); it grows geometrically
+        to `dice_weight_end` over `ramp` too, since a strong Dice term at the start empties the mask for good.
     source: "field" (the INR) or "lattice" (extremal perturbations).  source_settings: passed to it.
     """
 
@@ -60,6 +61,7 @@ class FitConfig:
     cut: str = "none"
     flip: bool = False
     dice_weight: float = 1.0
+    dice_weight_end: float | None = None
     source: str = "field"
     source_settings: dict[str, Any] = field(default_factory=dict)
 
@@ -84,6 +86,10 @@ class FitConfig:
             "blur_sigma": (self.blur_sigma > 0, "above 0 px"),
             "cut": (self.cut in ("none", "straight_through", "late"), "'none', 'straight_through' or 'late'"),
             "dice_weight": (self.dice_weight >= 0, "0 or more"),
+            "dice_weight_end": (
+                self.dice_weight_end is None or (self.dice_weight_end > 0 and self.dice_weight > 0),
+                "above 0 with a dice_weight above 0, or None",
+            ),
             "lr_end": (self.lr_end is None or self.lr_end >= 0, "0 or more, or None"),
             "source": (self.source in ("field", "lattice"), "'field' or 'lattice'"),
         }
@@ -99,6 +105,13 @@ class FitConfig:
             return self.area_weight * self.area_weight_growth**step
         progress = min(1.0, step / max(1.0, self.ramp * self.steps - 1))
         return self.area_weight * (self.area_weight_end / self.area_weight) ** progress
+
+    def dice_weight_at(self, step: int) -> float:
+        """lambda_d at a step: constant, or geometric growth that ends after `ramp` of the steps."""
+        if self.dice_weight_end is None:
+            return self.dice_weight
+        progress = min(1.0, step / max(1.0, self.ramp * self.steps - 1))
+        return self.dice_weight * (self.dice_weight_end / self.dice_weight) ** progress
 
     def make_source(self, size: tuple[int, int], seeds: Sequence[int]) -> MaskSource:
         if self.source == "lattice":
@@ -123,6 +136,7 @@ PRESETS: dict[str, FitConfig] = {
         area_weight_end=300.0,
         ramp=0.8,
         reward="log_probability",
+        dice_weight_end=30.0,
         source_settings={"grid": 16, "scale": 2.0, "area_scale": 0.25, "bias": 2.0},
     ),
     # Fong, Patrick, Vedaldi 2019 as published: a free lattice for each area, raw score, eight blur levels, mirroring.
@@ -359,10 +373,10 @@ class _Loop:
         loss = config.area_weight_at(step) * penalty - gained
         if self.baseline is not None:
             baseline = self.baseline.expand_as(mask).flatten(0, 1)
-            loss = loss + config.dice_weight * dice_overlap(mask.flatten(0, 1), baseline).view(problems, k)
+            loss = loss + config.dice_weight_at(step) * dice_overlap(mask.flatten(0, 1), baseline).view(problems, k)
         if outputs > 1:
             together = pairwise_overlap(mask.reshape(-1, outputs, *mask.shape[-2:])).view(problems, -1) / outputs
-            loss = loss + config.dice_weight * together.repeat_interleave(outputs, 1)
+            loss = loss + config.dice_weight_at(step) * together.repeat_interleave(outputs, 1)
         with torch.no_grad():
             p = gained if config.reward == "probability" else reward(scores, target, "probability", activation)
             rows = [loss, p.view(problems, k), penalty, areas]

@@ -86,13 +86,17 @@ class Explanations(Sequence[Explanation]):
 
     @property
     def keeps(self) -> tuple[bool, ...]:
-        """Whether each explanation keeps the class at some area in range; False marks it as none."""
+        """Whether what each explanation adds keeps the class at some area in range; False marks it as none."""
         return tuple(area is not None for area in self.smallest_areas())
 
     def smallest_areas(self, *, cut: float | None = None) -> tuple[float | None, ...]:
-        """a* of each explanation (eq. 5), None where no area in range suffices.  cut: default as judged in the run."""
+        """a* of each explanation (eq. 5), None where no area in range suffices.  cut: default as judged in the run.
+
+        Judged without what the earlier masks cover, M (1 - M^b): a mask that only repeats them is none.
+        """
         cut = self.cut if cut is None else cut
-        return tuple(_smallest(one, self.threshold, cut) for one in self)
+        before = self._baselines()[:-1].split(1)
+        return tuple(_smallest(one, self.threshold, cut, past) for one, past in zip(self, before, strict=True))
 
     def masks(self, area: float | None = None, *, cut: float | None = None) -> torch.Tensor:
         """M^1 to M^n, each at its own area (a*, or what the run was asked), or all at `area`.  Returns (n, 1, h, w)."""
@@ -124,9 +128,9 @@ class Explanations(Sequence[Explanation]):
     def table(self) -> list[dict[str, Any]]:
         """One row per explanation, soft and cut to 0/1 (`_cut`), for pandas.DataFrame.
 
-        none: keeps the class at no area in range.  a_star: eq. 5, None if none.  area: asked for M^n; area_kept: its
-        mean.  probability: Phi under M^n.  overlap: share of M^n on the earlier masks; dice: eq. 6's term.
-        own: Phi under what M^n adds to them.  remaining: Phi once M^0 to M^n are removed.
+        none: what it adds keeps the class at no area in range.  a_star: eq. 5 for what it adds, None if none.
+        area: asked for M^n; area_kept: its mean.  probability: Phi under M^n.  overlap: share of M^n on the earlier
+        masks; dice: eq. 6's term.  own: Phi under what M^n adds.  remaining: Phi once M^0 to M^n are removed.
         """
         if not self.explanations:
             return []
@@ -300,13 +304,13 @@ class _Run:
 
     def add(self, found: Explanation, baseline_area: "str | float", stop: bool) -> None:
         """Lines 2, 3 and 5: M^n at its area joins the baseline."""
-        smallest = _smallest(found, self.threshold, self.cut)
+        smallest = _smallest(found, self.threshold, self.cut, self.baseline)
         area = _area_of(found, smallest, baseline_area)
         self.baseline = (self.baseline + found.mask(area)).clamp(0, 1)
         self.found.append(found)
         self.areas.append(area)
         if smallest is None and stop:
-            self.status = f"nothing more: explanation {len(self.found)} keeps the class at no area in range"
+            self.status = f"nothing more: what explanation {len(self.found)} adds keeps the class at no area in range"
 
     def result(self, way: str = "in turn") -> Explanations:
         return Explanations(
@@ -354,7 +358,7 @@ def explain_jointly(
     for index in range(n):
         share = dataclasses.replace(fitted, source=field.output(index), seconds=fitted.seconds / n)
         one = Explanation.of_fit(share, classifier, problem.image, problem.target, **facts)
-        smallest = _smallest(one, run.threshold, cut)
+        smallest = _smallest(one, run.threshold, cut, run.baseline)
         own = _area_of(one, smallest, area)
         found.append((smallest or 1.0, -float(one.probability(own, cut=cut)), index, one))
     for *_, one in sorted(found):
@@ -370,9 +374,12 @@ def _threshold(classifier: Classifier, problem: Problem, threshold: float | None
     return float(threshold)
 
 
-def _smallest(explanation: Explanation, threshold: float, cut: float | None) -> float | None:
+def _smallest(explanation: Explanation, threshold: float, cut: float | None, baseline: torch.Tensor) -> float | None:
+    """a* (eq. 5) of what the masks add to the baseline, M (1 - M^b); without one, of the masks themselves."""
     areas = candidate_areas(explanation.area_range)
-    return explanation.smallest_area(threshold, areas=areas, cut=cut)
+    taken = baseline if cut is None else (baseline > cut).to(baseline.dtype)
+    kept = explanation.probability_of_mask(explanation.mask(areas, cut=cut) * (1 - taken)).tolist()
+    return next((area for area, p in zip(areas, kept, strict=True) if p >= threshold), None)
 
 
 def _area_of(explanation: Explanation, smallest: float | None, rule: "str | float") -> float:

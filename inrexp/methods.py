@@ -98,7 +98,8 @@ def explain_many(
         open. "largest" is the range's end, which bars more; a number is that area for every explanation.
     threshold: Phi_0 (default: half of the unmasked probability).  cut: judge masks cut to 0/1 there.
     joint: n masks from one fit instead, beyond the paper; see `many.explain_jointly`.
-    stop: end at the first explanation that keeps the class at no area in range; it is kept, and marked as none.
+    stop: end at the first explanation that adds nothing which keeps the class at any area in range (judged without what
+        the earlier masks cover); it is in the result, marked as none.
     callback: called with (number, step, {"loss", "probability"}, source).  Ctrl-C keeps the finished explanations.
     """
     name, config = config_of(preset)
