@@ -19,6 +19,7 @@ from PIL import Image
 from inrexp.explanation import CUT, PAPER_AREAS, Attribution, Explanation, SaliencyMap
 from inrexp.fields import MaskField
 from inrexp.images import written_whole
+from inrexp.many import Explanations
 
 WIDTH = 7.0  # inches, the text width of a two-column page
 MASK_MAP = "cividis"  # perceptually uniform, and the same to a colour-blind reader
@@ -150,15 +151,16 @@ def strips(rows: Mapping[str, Attribution], areas: Sequence[float], *, judge: At
     judge: whose blend (eq. 1) gives the probabilities, so that rows compare; default each row's own.
     """
     with style():
-        figure, axes = panels(len(rows), len(areas), extra=0.34)
+        figure, axes = panels(len(rows), len(areas), width=max(WIDTH, 0.95 * len(areas)), extra=0.5)
         for line, (name, found) in zip(axes, rows.items(), strict=True):
             masks = found.mask(areas)
             kept = (judge or found).probability_of_mask(masks)
             for panel, mask, p in zip(line, masks.split(1), kept, strict=True):
-                draw_outline(panel, found.image, mask, f"{percent(float(mask.mean()))}, p = {p:.2f}")
+                draw_outline(panel, found.image, mask, f"{percent(float(mask.mean()))} kept\np = {p:.2f}")
             _row_name(line[0], name)
         for panel, area in zip(axes[0], areas, strict=True):
             panel.set_title(f"{percent(area)} asked\n{panel.get_title()}")
+        _room_above(figure)
     return figure
 
 
@@ -184,11 +186,72 @@ def methods_grid(rows: Mapping[str, Mapping[str, Attribution]], area: float) -> 
                     draw_mask(inset, answer.scaled)
         for panel, title in zip(axes[0], columns, strict=True):
             panel.set_title(f"{title}\n{panel.get_title()}" if title else panel.get_title())
+        _room_above(figure)
     return figure
+
+
+def _room_above(figure: Figure) -> None:
+    """Leave the strip in which `save_figure` stamps QUICK."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(rect=(0, 0, 1, 1 - 0.15 / figure.get_figheight()))  # type: ignore[call-arg]
 
 
 def _row_name(axes: Axes, name: str) -> None:
     axes.text(-0.04, 0.5, name, transform=axes.transAxes, rotation=90, ha="right", va="center")
+
+
+def several(rows: Sequence[Explanations], *, columns: int | None = None, names: Sequence[str] = ()) -> Figure:
+    """Figure 5: a picture a row, its explanations in the order found, with what each keeps, soft and cut to 0/1."""
+    if not rows:
+        raise ValueError("rows must hold the explanations of one picture or more, got none")
+    columns = columns or max(len(found) for found in rows)
+    with style():
+        figure, axes = panels(len(rows), columns + 1, extra=0.42)
+        for index, (line, found) in enumerate(zip(axes, rows, strict=True)):
+            label, whole = found[0].target.label, found[0].unmasked
+            draw_image(line[0], found.image, f"{label}\np = {whole:.2f} unmasked")
+            for panel, mask, row in zip(line[1:], found.masks().split(1), found.table(), strict=False):
+                draw_outline(panel, found.image, mask, _of_explanation(row))
+            for panel in line[1 + len(found) :]:
+                panel.set_axis_off()
+                panel.text(0.5, 0.5, "not asked:\nnothing more", ha="center", va="center", transform=panel.transAxes)
+            if names:
+                _row_name(line[0], names[index])
+    return figure
+
+
+def _of_explanation(row: Mapping[str, Any]) -> str:
+    verdict = "none" if row["none"] else f"a* = {percent(row['a_star'])}"
+    numbers = f"p = {row['probability']:.2f}, cut {row['probability_cut']:.2f}"
+    return f"{row['number']}: {verdict}, overlap {row['overlap']:.2f}\n{numbers}"
+
+
+def surroundings(found: Explanations, shares: Sequence[Mapping[str, float]]) -> Figure:
+    """Figure 6: the explanations of one picture, and under each the share of its mask on each hand-drawn region."""
+    if len(shares) != len(found):
+        raise ValueError(f"shares must have one entry per explanation, {len(found)}, got {len(shares)}")
+    with style():
+        figure, axes = panels(2, len(found), extra=0.4)
+        names = list(shares[0])
+        masks = found.masks().split(1)
+        for column, (mask, row, share) in enumerate(zip(masks, found.table(), shares, strict=True)):
+            draw_outline(axes[0, column], found.image, mask, _of_explanation(row))
+            bars = axes[1, column]
+            bars.barh(names, [share[name] for name in names], color=LINES[0])
+            bars.set(xlim=(0, 1), xlabel="share of the mask", box_aspect=0.8)
+            bars.invert_yaxis()
+            if column:
+                bars.set_yticklabels([])
+    return figure
+
+
+def deletion(axes: Axes, found: Explanations) -> None:
+    """What remains of the probability when the union of the first i masks is removed."""
+    axes.plot(found.remaining().cpu(), "o-", label="soft masks")
+    axes.plot(found.remaining(cut=CUT).cpu(), "s--", label="masks cut to 0/1")
+    axes.set(xlabel="explanations removed", ylabel="probability left", ylim=(0, 1), xticks=range(len(found) + 1))
+    axes.legend()
 
 
 def scheme(explanation: Explanation, area: float) -> Figure:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -41,6 +41,16 @@ def overlap_share(mask: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     mask: (n, 1, h, w).  others: (n or 1, 1, h, w).  Returns (n,), NaN for an empty mask.
     """
     return (mask * others).flatten(1).sum(1) / mask.flatten(1).sum(1)
+
+
+def coverage(masks: torch.Tensor, truths: Mapping[str, torch.Tensor]) -> list[dict[str, float]]:
+    """What each mask covers: region -> share of the mask that lies on it (eq. 7 for every region).
+
+    masks: (n, 1, h, w).  truths: (h, w) bool by name.
+    The shares of a mask add up to 1 where the regions cover the picture once.
+    """
+    shares = {name: overlap_share(masks, truth.to(masks)[None, None]).tolist() for name, truth in truths.items()}
+    return [{name: values[index] for name, values in shares.items()} for index in range(len(masks))]
 
 
 class Explanations(Sequence[Explanation]):

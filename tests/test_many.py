@@ -5,13 +5,15 @@ import dataclasses
 import pytest
 import torch
 
+from inrexp import figures
 from inrexp.classifiers import Target
 from inrexp.explanation import Explanation
 from inrexp.fields import MaskField
 from inrexp.fit import PRESETS, FitConfig, Problem, fit
-from inrexp.many import INDEX, Explanations, candidate_areas, explain_in_turn, overlap_share, seed_of
+from inrexp.many import INDEX, Explanations, candidate_areas, coverage, explain_in_turn, overlap_share, seed_of
 from inrexp.methods import explain, explain_many
 from inrexp.objectives import dice_overlap, pairwise_overlap
+from inrexp.widgets import explanations_browser
 
 SMALL = {"grid": 12, "scale": 2.0, "area_scale": 0.1, "bias": 1.0, "hidden": 64}
 # Log-probability and a growing area weight, as in the quick preset, on a small field.
@@ -330,3 +332,43 @@ def test_joint_explanations_are_ordinary_ones(planted_pair, tmp_path):
     again = Explanations.load(found.save(tmp_path / "joint"), classifier=planted_pair.classifier)
     assert torch.equal(again.masks(), found.masks())
     assert again.way == "joint"
+
+
+def test_coverage_names_what_a_mask_covers():
+    mask = torch.tensor([1.0, 0.5, 0.5, 0.0]).view(1, 1, 2, 2)
+    left = torch.tensor([[True, False], [True, False]])
+    shares = coverage(torch.cat([mask, torch.zeros_like(mask)]), {"left": left, "right": ~left})
+    assert shares[0] == {"left": pytest.approx(0.75), "right": pytest.approx(0.25)}
+    assert all(value != value for value in shares[1].values())  # an empty mask covers nothing: NaN
+
+
+def test_the_browser_only_looks_up(planted_pair, monkeypatch):
+    found = many(planted_pair, SHORT, n=3, stop=False)
+    browser = explanations_browser(found)
+    monkeypatch.setattr(planted_pair.classifier.model, "forward", None)  # any use of the network fails from here on
+    assert (browser.count.value, browser.number.value) == (3, 1)
+    whole = [picture.value for picture in browser.pictures]
+    browser.number.value = 3
+    assert browser.pictures[0].value == browser.outlines[2]
+    assert [picture.value for picture in browser.pictures[1:]] == whole[1:]
+    browser.count.value = 1  # the first alone: the third cannot be shown any more
+    assert (browser.number.value, browser.number.max) == (1, 1)
+    assert [picture.value for picture in browser.pictures] == [
+        browser.outlines[0],
+        browser.unions[0],
+        browser.removed[0],
+    ]
+    assert "Without the first 1" in browser.caption.value
+    assert all(data.startswith(b"\x89PNG") for data in browser.outlines + browser.removed)
+
+
+def test_figures_5_and_6_have_a_panel_for_each_explanation(planted_pair):
+    found = many(planted_pair, SHORT, n=2, stop=False)
+    five = figures.several([found, found], columns=3, names=["a", "b"])
+    assert len(five.axes) == 8
+    shares = coverage(found.masks(), {"first": planted_pair.truths[0], "second": planted_pair.truths[1]})
+    six = figures.surroundings(found, shares)
+    assert [len(panel.patches) for panel in six.axes[2:]] == [2, 2]
+    assert six.axes[2].patches[0].get_width() == pytest.approx(shares[0]["first"])
+    with pytest.raises(ValueError, match="one entry per explanation"):
+        figures.surroundings(found, shares[:1])
