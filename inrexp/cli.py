@@ -2,15 +2,17 @@
 
 import argparse
 import json
+import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from inrexp import figures
 from inrexp.classifiers import load_classifier
-from inrexp.explanation import CUT, PAPER_AREAS, Explanation
+from inrexp.explanation import CUT, Explanation
 from inrexp.fit import PRESETS
 from inrexp.images import PACKAGED, load_picture, written_whole
 from inrexp.methods import DEFAULT_PRESET, explain
@@ -31,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"inrexp: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("inrexp: interrupted before anything was fitted; nothing was written", file=sys.stderr)
+        print("inrexp: interrupted; files that were already written are whole, no other was begun", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -55,32 +57,42 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    low, high = PRESETS[options.preset].area_range
-    if options.area is not None and not low <= options.area <= high:
-        raise ValueError(f"--area must lie in the trained range [{low:g}, {high:g}], got {options.area:g}")
+    _check(options)
     picture = load_picture(options.picture)
-    options.out.mkdir(parents=True, exist_ok=True)  # before the fit: a folder that cannot be made costs no minutes
     classifier = load_classifier(options.model, device=options.device)
     found = explain(classifier, picture, options.target, preset=options.preset, seed=options.seed, steps=options.steps)
     suffices = found.smallest_area()
+    areas = found.held_areas or [area for area in STRIP if found.area_range[0] <= area <= found.area_range[1]]
+    high = found.area_range[1]
     area = options.area or suffices or high
     stem = options.out / Path(options.picture).stem
-    for kind, figure in (("overlay", figures.overlay(found, area)), ("masks", figures.area_strip(found, STRIP))):
-        with written_whole(f"{stem}_{kind}.png") as temporary:
+    for kind, figure in (("overlay", figures.overlay(found, area)), ("masks", figures.area_strip(found, areas))):
+        with figures.style(), written_whole(f"{stem}_{kind}.png") as temporary:
             figure.savefig(temporary)
     found.save(f"{stem}.safetensors")
     with written_whole(f"{stem}.json") as temporary:
-        temporary.write_text(json.dumps(_numbers(found), indent=2) + "\n")
+        temporary.write_text(json.dumps(_numbers(found, areas), indent=2) + "\n")
     answer = f"a* = {suffices:g}" if suffices else f"no area up to {high:g} keeps p at {found.threshold:.2f}"
     print(f"{found.target.label}: p = {found.unmasked:.2f} unmasked; {answer}; {found.seconds:.0f} s; {stem}_*.png")
     return INTERRUPTED if found.status.startswith("interrupted") else 0
 
 
-def _numbers(found: Explanation) -> dict:
-    areas = [*sorted({*PAPER_AREAS, *STRIP})]
-    low, high = found.area_range
-    areas = [area for area in areas if low - 1e-6 <= area <= high + 1e-6]
+def _check(options: argparse.Namespace) -> None:
+    """What would otherwise fail after the fit."""
+    config = PRESETS[options.preset]
+    low, high = config.area_range
+    if options.area is not None and not low <= options.area <= high:
+        raise ValueError(f"--area must lie in the trained range [{low:g}, {high:g}], got {options.area:g}")
+    held = config.source_settings.get("areas")
+    if options.area is not None and held and options.area not in held:
+        raise ValueError(f"--area must be one of {held} with --preset {options.preset}, got {options.area:g}")
+    out = options.out.absolute()
+    there = next(folder for folder in (out, *out.parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(f"--out must be a folder that can be written to, got {options.out}")
 
+
+def _numbers(found: Explanation, areas: Sequence[float]) -> dict:
     def rounded(values: torch.Tensor) -> list[float]:
         return [round(float(value), 4) for value in values]
 
@@ -90,7 +102,7 @@ def _numbers(found: Explanation) -> dict:
         "threshold": round(found.threshold, 4),
         "smallest_area": found.smallest_area(),
         "smallest_area_cut": found.smallest_area(cut=CUT),
-        "areas": areas,
+        "areas": list(areas),
         "probability": rounded(found.probability(areas)),
         "probability_cut": rounded(found.probability(areas, cut=CUT)),
         "area_kept": rounded(found.mask(areas).mean((1, 2, 3))),

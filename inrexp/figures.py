@@ -308,7 +308,7 @@ def save_figure(figure: Figure, name: str, *, quick: bool, folder: "str | Path |
         figure.text(0.995, 0.995, "QUICK", ha="right", va="top", fontsize=7, color="#b00000", weight="bold")
         if path.exists() and _run_of(path) == "full":
             path = folder / f"{name}.quick.png"
-    with written_whole(path) as temporary:
+    with style(), written_whole(path) as temporary:
         figure.savefig(temporary, metadata={"inrexp-run": "quick" if quick else "full", "Software": "inrexp"})
     return path
 
