@@ -133,7 +133,7 @@ PRESETS: dict[str, FitConfig] = {
         areas_per_step=2,
         sampling="stratified",
         area_weight=1.0,
-        area_weight_end=300.0,
+        area_weight_end=1000.0,
         ramp=0.8,
         reward="log_probability",
         dice_weight_end=30.0,
@@ -154,6 +154,19 @@ PRESETS: dict[str, FitConfig] = {
         flip=True,
         source="lattice",
         source_settings={"areas": (0.025, 0.05, 0.1, 0.2), "margin": 21, "oversample": 7},
+    ),
+    # The same lattices and the same loss at the end, sooner: Adam, a weight that starts at 10, the fast filter.
+    "extremal_perturbation_quick": FitConfig(
+        steps=100,
+        lr=0.05,
+        sampling="fixed",
+        area_weight=10.0,
+        area_weight_end=300.0 * 1.0035**799,
+        reward="score",
+        perturbation="levels",
+        flip=True,
+        source="lattice",
+        source_settings={"areas": (0.025, 0.05, 0.1, 0.2), "margin": 21, "oversample": 2},
     ),
 }
 
