@@ -40,6 +40,19 @@ def test_a_shorter_run_ends_at_the_published_weight():
     assert short.lr == pytest.approx(0.04)
 
 
+def test_the_quick_preset_ends_at_the_published_loss():
+    quick = PRESETS["extremal_perturbation_quick"]
+    assert quick.area_weight_at(quick.steps - 1) == pytest.approx(PUBLISHED.area_weight_at(PUBLISHED.steps - 1))
+    for name in ("reward", "perturbation", "flip", "sampling", "source"):
+        assert getattr(quick, name) == getattr(PUBLISHED, name)
+    assert quick.source_settings["margin"] == PUBLISHED.source_settings["margin"]
+
+
+def test_a_preset_of_the_field_is_refused():
+    with pytest.raises(ValueError, match="fits an INR"):
+        extremal_config("quick")
+
+
 @pytest.mark.parametrize("size", [(224, 224), (50, 71)])
 def test_the_lattice_starts_as_ones_one_cell_for_seven_pixels_and_keeps_the_whole_picture(size):
     source = MaskLattice(size, [0])
