@@ -1,0 +1,187 @@
+"""What a fresh clone relies on: declared and pinned packages, commands that exist, modules that import downwards."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import inrexp
+from inrexp import cli
+from inrexp.classifiers import LITE
+from inrexp.images import PACKAGED
+
+ROOT = Path(__file__).parent.parent
+# DESIGN.md's list; each module imports only from those before it
+ORDER = [
+    "images",
+    "classifiers",
+    "perturb",
+    "smoothing",
+    "objectives",
+    "fields",
+    "fit",
+    "explanation",
+    "saliency",
+    "many",
+    "methods",
+    "metrics",
+    "datasets",
+    "sanity",
+    "study",
+    "figures",
+    "widgets",
+    "cli",
+]
+MODULES = sorted(path.stem for path in (ROOT / "inrexp").glob("*.py") if path.stem != "__init__")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DECLARED = {canonicalize_name(Requirement(line).name): Requirement(line) for line in PROJECT["dependencies"]}
+TESTING = {
+    canonicalize_name(Requirement(line).name): Requirement(line) for line in PROJECT["optional-dependencies"]["test"]
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of everything that a module imports, inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def third_party(paths: list[Path]) -> set[str]:
+    """Distributions behind the imports of some files."""
+    tops = {name.split(".")[0] for path in paths for name in imported(path)}
+    tops -= sys.stdlib_module_names | {"inrexp", "conftest", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    known = packages_distributions()
+    return {canonicalize_name(known[top][0]) for top in tops}
+
+
+def pins() -> dict[str, list[Requirement]]:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    found: dict[str, list[Requirement]] = {}
+    for requirement in (Requirement(line) for line in lines if line.strip() and not line.startswith("#")):
+        found.setdefault(canonicalize_name(requirement.name), []).append(requirement)
+    return found
+
+
+def test_every_import_of_the_package_is_declared():
+    assert third_party([*(ROOT / "inrexp").glob("*.py")]) <= set(DECLARED)
+
+
+def test_every_import_of_the_tests_is_declared_or_pinned():
+    assert third_party([*(ROOT / "tests").glob("*.py")]) <= set(DECLARED) | set(TESTING) | set(pins())
+
+
+def test_packages_that_carry_weights_and_pictures_are_declared():
+    known = packages_distributions()
+    carriers = [package for package, *_ in LITE.values()] + [place.split(".")[0] for place, _ in PACKAGED.values()]
+    assert {canonicalize_name(known[carrier][0]) for carrier in carriers} <= set(DECLARED)
+
+
+def test_every_declared_package_is_pinned_to_a_version_that_suits():
+    pinned = pins()
+    for name, wanted in {**DECLARED, **TESTING}.items():
+        assert name in pinned, f"{name} is not in requirements.lock: make lock"
+        for pin in pinned[name]:
+            (exact,) = pin.specifier
+            assert exact.operator == "=="
+            assert wanted.specifier.contains(exact.version, prereleases=True), f"{pin} against {wanted}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_import_downwards_only(module: str):
+    assert module in ORDER, f"{module} has no place in the order yet"
+    used = {name.split(".")[1] for name in imported(ROOT / "inrexp" / f"{module}.py") if name.startswith("inrexp.")}
+    above = ORDER[: ORDER.index(module)]
+    assert {name for name in used if name in ORDER} <= set(above)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in ("figures", "widgets", "cli")])
+def test_what_computes_does_not_draw(module: str):
+    names = imported(ROOT / "inrexp" / f"{module}.py")
+    assert not [name for name in names if name.split(".")[0] in ("matplotlib", "seaborn", "ipywidgets")]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_seeds_or_draws_from_the_global_generator(module: str):
+    source = (ROOT / "inrexp" / f"{module}.py").read_text()
+    assert not re.search(r"torch\.manual_seed|np\.random\.(seed|rand)|random\.seed|seed_everything", source)
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+
+
+def test_the_readmes_make_targets_exist():
+    asked = set(re.findall(r"(?:^ {4}|`)make ([a-z]+)", (ROOT / "README.md").read_text(), flags=re.M))
+    assert {"figures", "test"} <= asked
+    assert asked <= make_targets()
+
+
+def test_make_help_lists_every_target():
+    answer = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    listed = set(re.findall(r"^ *make ([a-z]+)", answer.stdout, flags=re.M))
+    assert answer.returncode == 0
+    assert listed == make_targets()
+
+
+def test_the_readmes_commands_are_understood():
+    lines = re.findall(r"^ {4}(?:\S*/)?inrexp (.+)$", (ROOT / "README.md").read_text(), flags=re.M)
+    assert lines
+    for line in lines:
+        words = line.split("#")[0].split()
+        assert cli._parser().parse_args(words).run is not None
+
+
+def test_the_readmes_python_uses_names_that_exist():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    assert blocks
+    for block in blocks:
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                owner = {"inrexp": inrexp, "explanation": inrexp.Explanation, "classifier": inrexp.Classifier}
+                if node.value.id in owner:
+                    assert hasattr(owner[node.value.id], node.attr), ast.unparse(node)
+
+
+def test_files_that_the_readme_points_to_are_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
+        if "://" not in target:
+            assert (ROOT / target).exists(), target
+
+
+def test_the_house_is_complete():
+    for name in ("LICENSE", "CITATION.cff", "environment.yml", "requirements.lock", "Makefile", ".ci/run"):
+        assert (ROOT / name).stat().st_size > 100, name
+    assert (ROOT / ".ci/run").stat().st_mode & 0o111
+    assert "MIT License" in (ROOT / "LICENSE").read_text()
+    assert "Byra" in (ROOT / "CITATION.cff").read_text()
+    assert "requirements.lock" in (ROOT / "environment.yml").read_text()
+    assert PROJECT["version"] == inrexp.__version__
+
+
+def test_the_packages_that_setuptools_is_told_of_are_all_there_are():
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "inrexp").rglob("*.py")}
+    assert {".".join(folder.parts) for folder in folders} == set(told)
+
+
+def test_importing_is_silent_and_leaves_the_global_generator_alone():
+    script = (
+        "import torch; state = torch.random.get_rng_state(); import inrexp; "
+        "assert torch.equal(state, torch.random.get_rng_state())"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd="/")
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
