@@ -42,10 +42,14 @@ def packaged_truth(
         if not path.is_file():
             raise FileNotFoundError(f"no mask at {path}: git checkout data/masks, or write_region_masks()")
         with Image.open(path) as mask:
-            small = F.resize(mask.convert("L"), [classifier.resize], interpolation=InterpolationMode.NEAREST)
-        cropped = F.pil_to_tensor(F.center_crop(small, list(classifier.size)))[0]
-        truth |= cropped.to(classifier.device) > 127
+            truth |= to_truth(mask, classifier)
     return truth
+
+
+def to_truth(mask: Image.Image, classifier: Classifier) -> torch.Tensor:
+    """A black and white mask of a whole picture as truth (h, w), bool: the picture's resize and crop, nearest pixel."""
+    small = F.resize(mask.convert("L"), [classifier.resize], interpolation=InterpolationMode.NEAREST)
+    return F.pil_to_tensor(F.center_crop(small, list(classifier.size)))[0].to(classifier.device) > 127
 
 
 def mask_file(picture: str, region: str) -> str:

@@ -207,7 +207,7 @@ def several(rows: Sequence[Explanations], *, columns: int | None = None, names: 
         raise ValueError("rows must hold the explanations of one picture or more, got none")
     columns = columns or max(len(found) for found in rows)
     with style():
-        figure, axes = panels(len(rows), columns + 1, extra=0.42)
+        figure, axes = panels(len(rows), columns + 1, extra=0.5)
         for index, (line, found) in enumerate(zip(axes, rows, strict=True)):
             label, whole = found[0].target.label, found[0].unmasked
             draw_image(line[0], found.image, f"{label}\np = {whole:.2f} unmasked")
@@ -224,22 +224,30 @@ def several(rows: Sequence[Explanations], *, columns: int | None = None, names: 
 def _of_explanation(row: Mapping[str, Any]) -> str:
     verdict = "none" if row["none"] else f"a* = {percent(row['a_star'])}"
     numbers = f"p = {row['probability']:.2f}, cut {row['probability_cut']:.2f}"
-    return f"{row['number']}: {verdict}, overlap {row['overlap']:.2f}\n{numbers}"
+    return f"{row['number']}: {verdict}\n{numbers}\noverlap {row['overlap']:.2f}"
 
 
-def surroundings(found: Explanations, shares: Sequence[Mapping[str, float]]) -> Figure:
-    """Figure 6: the explanations of one picture, and under each the share of its mask on each hand-drawn region."""
+def surroundings(
+    found: Explanations, shares: Sequence[Mapping[str, float]], sizes: Mapping[str, float] | None = None
+) -> Figure:
+    """Figure 6: the explanations of one picture, and under each the share of its mask on each hand-drawn region.
+
+    sizes: each region's share of the picture, drawn as a mark: what a mask that covers everything alike would have.
+    """
     if len(shares) != len(found):
         raise ValueError(f"shares must have one entry per explanation, {len(found)}, got {len(shares)}")
     with style():
-        figure, axes = panels(2, len(found), extra=0.4)
-        names = list(shares[0])
-        masks = found.masks().split(1)
+        names, masks = list(shares[0]), found.masks().split(1)
+        side = WIDTH / max(4, len(found))
+        size = (side * len(found) + 0.6, 1.8 * side + 0.9)
+        figure, axes = plt.subplots(2, len(found), figsize=size, squeeze=False, height_ratios=[1, 0.6])
         for column, (mask, row, share) in enumerate(zip(masks, found.table(), shares, strict=True)):
             draw_outline(axes[0, column], found.image, mask, _of_explanation(row))
             bars = axes[1, column]
             bars.barh(names, [share[name] for name in names], color=LINES[0])
-            bars.set(xlim=(0, 1), xlabel="share of the mask", box_aspect=0.8)
+            if sizes is not None:
+                bars.plot([sizes[name] for name in names], range(len(names)), "|", color="black", markersize=9)
+            bars.set(xlim=(0, 1), xlabel="share of the mask", xticks=[0, 0.5, 1])
             bars.invert_yaxis()
             if column:
                 bars.set_yticklabels([])
