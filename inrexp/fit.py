@@ -17,6 +17,7 @@ from inrexp.perturb import BLUR_SIGMA, blend, blend_levels, blur, blur_levels, f
 
 PERTURBATIONS = ("blur", "fade", "mixed", "levels")
 LEVELS = tuple(BLUR_SIGMA * (7 - i) / 7 for i in range(8))  # px; extremal perturbations' eight blur levels
+EMPTY, FULL = 0.05, 0.95  # a field's largest value, and its mean, beyond which its masks say nothing
 REPORT_EVERY = 10  # steps between looks at the device, each of which waits for it
 
 
@@ -189,7 +190,8 @@ class Fitted:
     """What a fit leaves of one problem: its mask source, its history by step and how it ended.
 
     history: loss, probability (mean over the step's areas), penalty, area (asked, mean), each (steps,).
-    status: "finished", "interrupted at step n" or "diverged at step n" (the last good state is kept).
+    status: "finished", "interrupted at step n", "diverged at step n" (the last good state is kept), or "collapsed to an
+        empty (full) mask": a field whose sigmoid was driven to 0 (1) at every area, from where no gradient leads back.
     """
 
     source: MaskSource
@@ -248,6 +250,10 @@ def fit(
         if one.status.startswith("diverged"):
             warnings.warn(
                 f"fit of problem {index} {one.status}: the last good state is kept; try a smaller lr", stacklevel=2
+            )
+        if one.status.startswith("collapsed"):
+            warnings.warn(
+                f"fit of problem {index} {one.status} at every area: try another seed or a smaller lr", stacklevel=2
             )
     return fitted
 
@@ -352,7 +358,19 @@ class _Loop:
             died = torch.where(alive & ~sound, died.clamp(max=done - 1), died)
         self._restore(parameters, good, alive & sound & (not self.interrupted))
         seconds = (time.perf_counter() - begun) / count
-        return [self._fitted(i, history, int(died[i]), done, seconds) for i in range(count)]
+        collapsed = self._collapsed()
+        return [self._fitted(i, history, int(died[i]), done, collapsed[i], seconds) for i in range(count)]
+
+    def _collapsed(self) -> list[str]:
+        """What each field's masks are if they say nothing: empty at the largest area or full at the smallest; or ""."""
+        if not isinstance(self.source, MaskField):  # a lattice starts full and has no sigmoid to be stuck in
+            return [""] * len(self.problems)
+        with torch.no_grad():
+            ends = torch.tensor(self.config.area_range).to(self.image).expand(len(self.problems), -1)
+            ranked = self.source.render(ends)[1].unflatten(1, (2, -1))  # (p, 2, outputs, n)
+            empty = ranked[:, 1].flatten(1).amax(1) < EMPTY
+            full = ranked[:, 0].mean((1, 2)) > FULL
+        return ["empty" if e else "full" if f else "" for e, f in zip(empty.tolist(), full.tolist(), strict=True)]
 
     def _optimiser(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         config = self.config
@@ -415,8 +433,10 @@ class _Loop:
             for parameter, kept in zip(parameters, good, strict=True):
                 parameter.copy_(torch.where(alive.view(-1, *[1] * (kept.dim() - 1)), parameter, kept))
 
-    def _fitted(self, index: int, history: torch.Tensor, died: int, done: int, seconds: float) -> Fitted:
-        status = "finished"
+    def _fitted(
+        self, index: int, history: torch.Tensor, died: int, done: int, collapsed: str, seconds: float
+    ) -> Fitted:
+        status = f"collapsed to {'an empty' if collapsed == 'empty' else 'a full'} mask" if collapsed else "finished"
         if died < done:
             status, done = f"diverged at step {died}", died
         elif self.interrupted:

@@ -164,8 +164,10 @@ def test_several_outputs_stand_side_by_side():
 
 
 def test_a_starting_bias_moves_the_mask():
-    low, middle, high = (MaskField((56, 56), [0], bias=b, **SMALL).values(AREAS).mean() for b in (-2.0, 0.0, 2.0))
-    assert float(low) < 0.25 < float(middle) < 0.75 < float(high)
+    low, middle, high = (
+        MaskField((56, 56), [0], bias=b, **SMALL).values(AREAS).mean().item() for b in (-2.0, 0.0, 2.0)
+    )
+    assert low < 0.25 < middle < 0.75 < high
 
 
 def test_gradients_of_the_field():

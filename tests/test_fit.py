@@ -457,6 +457,24 @@ def test_a_fit_that_turns_nan_keeps_its_last_good_state_and_harms_no_other(plant
     assert torch.equal(fitted[1].history["loss"], sane[1].history["loss"][:17])
 
 
+def test_a_learning_rate_far_too_large_is_said_so(planted: Planted):
+    problem = Problem(planted.image, STRIPES, 1)
+    for lr, ending in ((0.1, "collapsed to"), (10.0, "collapsed to"), (1e30, "diverged at step")):
+        with pytest.warns(UserWarning, match=f"fit of problem 0 {ending}"):
+            (one,) = fit(planted.classifier, [problem], dataclasses.replace(QUICK_FIT, steps=60, lr=lr), progress=False)
+        assert one.status.startswith(ending)
+        assert torch.isfinite(masks(one)).all()
+
+
+def test_what_collapsed_says_nothing(planted: Planted):
+    loop = _Loop(planted.classifier, [Problem(planted.image, STRIPES, seed) for seed in range(3)], BRIEF)
+    assert loop._collapsed() == ["", "", ""]
+    with torch.no_grad():
+        loop.source.biases[-1][0] -= 100
+        loop.source.biases[-1][2] += 100
+    assert loop._collapsed() == ["empty", "", "full"]
+
+
 def test_all_fits_diverged_ends_early(planted: Planted):
     problems = [Problem(planted.image, STRIPES)]
     broken = Classifier(Breaks(planted.classifier.model, 0, 3), mean=[0.5] * 3, std=[1.0] * 3, size=112)
