@@ -126,7 +126,13 @@ def insertion(found: Attribution, *, steps: int = 50, perturbed: torch.Tensor | 
 def deletion(found: Attribution, *, steps: int = 50, perturbed: torch.Tensor | None = None) -> Curve:
     """Probability while the best pixels are taken out of the image (Petsiuk et al. 2018); low is good."""
     return ranked_curve(
-        found.needed_classifier(), found.image, found.target, found.saliency, steps=steps, perturbed=perturbed, delete=True
+        found.needed_classifier(),
+        found.image,
+        found.target,
+        found.saliency,
+        steps=steps,
+        perturbed=perturbed,
+        delete=True,
     )
 
 
