@@ -56,15 +56,17 @@ def coverage(masks: torch.Tensor, truths: Mapping[str, torch.Tensor]) -> list[di
 class Explanations(Sequence[Explanation]):
     """{M^n} of algorithm 1: explanations of one picture in the order found, and the masks M^0 that they started from.
 
-    Attributes: explanations; areas, the area of each one's mask M^n; initial, M^0 (m, 1, h, w) or None; image;
-    threshold, Phi_0; cut, None where soft masks are judged; way, "in turn" (algorithm 1) or "joint"; status,
-    "finished", "nothing more: ..." or "interrupted during explanation n".
+    Attributes: explanations; areas, the area of each one's mask M^n; stars, each one's a* as judged in the run, None
+    where what it adds keeps the class at no area in range; initial, M^0 (m, 1, h, w) or None; image; threshold, Phi_0;
+    cut, None where soft masks are judged; way, "in turn" (algorithm 1) or "joint"; status, "finished", "nothing more:
+    ..." or "interrupted during explanation n".
     """
 
     def __init__(
         self,
         explanations: Sequence[Explanation],
         areas: Sequence[float],
+        stars: Sequence[float | None],
         *,
         image: torch.Tensor,
         threshold: float,
@@ -73,7 +75,7 @@ class Explanations(Sequence[Explanation]):
         way: str = "in turn",
         status: str = "finished",
     ):
-        self.explanations, self.areas = tuple(explanations), tuple(areas)
+        self.explanations, self.areas, self.stars = tuple(explanations), tuple(areas), tuple(stars)
         self.image, self.threshold, self.initial, self.cut = image, threshold, initial, cut
         self.way, self.status = way, status
 
@@ -97,14 +99,15 @@ class Explanations(Sequence[Explanation]):
     @property
     def keeps(self) -> tuple[bool, ...]:
         """Whether what each explanation adds keeps the class at some area in range; False marks it as none."""
-        return tuple(area is not None for area in self.smallest_areas())
+        return tuple(area is not None for area in self.stars)
 
     def smallest_areas(self, *, cut: float | None = None) -> tuple[float | None, ...]:
         """a* of each explanation (eq. 5), None where no area in range suffices.  cut: default as judged in the run.
 
         Judged without what the earlier masks cover, M (1 - M^b): a mask that only repeats them is none.
         """
-        cut = self.cut if cut is None else cut
+        if cut is None or cut == self.cut:
+            return self.stars
         before = self._baselines()[:-1].split(1)
         return tuple(_smallest(one, self.threshold, cut, past) for one, past in zip(self, before, strict=True))
 
@@ -189,7 +192,7 @@ class Explanations(Sequence[Explanation]):
                 one.save(fresh / file)
             if self.initial is not None:
                 save_file({"initial": self.initial.contiguous().cpu()}, fresh / "initial.safetensors")
-            facts = {name: getattr(self, name) for name in ("areas", "threshold", "cut", "way", "status")}
+            facts = {name: getattr(self, name) for name in ("areas", "stars", "threshold", "cut", "way", "status")}
             with written_whole(fresh / INDEX) as temporary:
                 temporary.write_text(json.dumps({"format": FORMAT, "files": files, **facts}, indent=2) + "\n")
             if folder.exists():
@@ -220,7 +223,7 @@ class Explanations(Sequence[Explanation]):
         image, initial = explanations[0].image, None
         if (folder / "initial.safetensors").is_file():
             initial = load_file(folder / "initial.safetensors")["initial"].to(image)
-        return cls(explanations, facts.pop("areas"), image=image, initial=initial, **facts)
+        return cls(explanations, facts.pop("areas"), facts.pop("stars"), image=image, initial=initial, **facts)
 
 
 def baseline_of(initial: torch.Tensor | None, image: torch.Tensor) -> torch.Tensor:
@@ -305,6 +308,7 @@ class _Run:
         self.baseline = baseline_of(initial, problem.image)
         self.found: list[Explanation] = []
         self.areas: list[float] = []
+        self.stars: list[float | None] = []
         self.status = "finished"
 
     def next_problem(self) -> Problem:
@@ -319,6 +323,7 @@ class _Run:
         self.baseline = (self.baseline + found.mask(area)).clamp(0, 1)
         self.found.append(found)
         self.areas.append(area)
+        self.stars.append(smallest)
         if smallest is None and stop:
             self.status = f"nothing more: what explanation {len(self.found)} adds keeps the class at no area in range"
 
@@ -326,6 +331,7 @@ class _Run:
         return Explanations(
             self.found,
             self.areas,
+            self.stars,
             image=self.problem.image,
             threshold=self.threshold,
             initial=self.initial,

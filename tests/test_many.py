@@ -241,6 +241,8 @@ def test_saved_explanations_come_back(planted_pair, tmp_path):
     assert torch.equal(again.union(), found.union())
     assert (again.areas, again.status, again.cut, again.way) == (found.areas, found.status, 0.5, "in turn")
     assert again.table() == found.table()
+    assert (again.stars, again.keeps, repr(again)) == (found.stars, found.keeps, repr(found))
+    assert repr(Explanations.load(folder)) == repr(found)  # without the classifier it still says what it holds
     fewer = many(planted_pair, SHORT, n=1)
     fewer.save(folder)  # replaces the longer run whole
     assert len(Explanations.load(folder, classifier=planted_pair.classifier)) == 1
