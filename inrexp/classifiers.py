@@ -50,6 +50,10 @@ class Target:
     indices: tuple[int, ...]
     label: str
 
+    def __post_init__(self) -> None:
+        if not self.indices or len(set(self.indices)) < len(self.indices):
+            raise ValueError(f"indices must hold one class or more, each once, got {self.indices}")
+
 
 class Classifier:
     """Phi: class scores and probabilities of images (n, 3, h, w) in [0, 1], by any nn.Module.

@@ -23,6 +23,7 @@ PACKAGED = {
     "rocket": ("skimage.data", "rocket.jpg"),
 }
 MIN_SIDE = 16  # px; below this a picture holds nothing that a mask of 21 px smoothness could point at
+MAX_ASPECT = 30  # long side to short side; the short side is enlarged to the classifier's, the long one with it
 MAX_PIXELS = 178_956_970  # PIL's own limit against decompression bombs
 
 
@@ -70,6 +71,8 @@ def _unpacked(path: Path) -> Image.Image:
 def _upright_rgb(picture: Image.Image, name: str) -> Image.Image:
     if min(picture.size) < MIN_SIDE:
         raise ValueError(f"{name} is {picture.width} x {picture.height} px: wanted at least {MIN_SIDE} px a side")
+    if max(picture.size) > MAX_ASPECT * min(picture.size):
+        raise ValueError(f"{name} is {picture.width} x {picture.height} px, over {MAX_ASPECT} to 1: crop it first")
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):  # 16-bit grey: PIL's own conversion clips instead of scaling
         return picture.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")

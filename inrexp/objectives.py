@@ -29,7 +29,7 @@ def area_penalty(mask: torch.Tensor, area: torch.Tensor) -> torch.Tensor:
     """
     ranked = mask.flatten(1).sort(dim=1).values  # (n, h*w), increasing
     count = ranked.shape[1]
-    zeros = count - (area * count).round()  # (n,)
+    zeros = count - (area.to(torch.promote_types(area.dtype, torch.float32)) * count).round()  # (n,)
     wanted = torch.arange(count, device=mask.device)[None] >= zeros[:, None]
     return (ranked - wanted.to(ranked.dtype)).square().mean(1)
 

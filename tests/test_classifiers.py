@@ -167,6 +167,12 @@ def test_a_label_that_names_two_classes_asks_for_an_index():
         classifier.target("tigercat", IMAGE)
 
 
+def test_a_class_counts_once():
+    for indices in ((1, 1), ()):
+        with pytest.raises(ValueError, match="indices must hold one class or more, each once"):
+            Target(indices, "")
+
+
 def test_a_label_without_labels_asks_for_an_index():
     with pytest.raises(LookupError, match="this classifier has no labels; give an index"):
         scores_of(0.0, 1.0).target("cat", IMAGE)

@@ -528,6 +528,20 @@ def test_a_progress_bar_is_shown_where_it_is_wanted(planted: Planted, capsys: py
     assert "stripes" in capsys.readouterr().err
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_fit_on_cuda_finds_what_a_fit_on_the_cpu_finds(planted: Planted):
+    (here,) = fit(planted.classifier, [Problem(planted.image, STRIPES)], QUICK_FIT, progress=False)
+    planted.classifier.model.cuda()
+    (there,) = fit(planted.classifier, [Problem(planted.image.cuda(), STRIPES)], QUICK_FIT, progress=False)
+    with torch.no_grad():
+        mask = there.source(torch.tensor([[0.2]]).cuda())[0].cpu()
+    assert there.status == "finished"
+    assert precision(mask, planted.truth) > 0.6
+    assert torch.allclose(there.history["area"], here.history["area"])
+    assert torch.allclose(there.history["loss"][:5], here.history["loss"][:5], atol=1e-2)
+
+
 def test_double_precision_stays_double(planted: Planted):
     double = plant((FIRST_BOX,), dtype=torch.float64)
     (one,) = fit(double.classifier, [Problem(double.image, STRIPES)], BRIEF, progress=False)

@@ -141,6 +141,13 @@ def test_a_picture_too_small_to_point_at_anything_is_refused(tmp_path: Path):
     assert load_picture(gradient(size=(MIN_SIDE, MIN_SIDE))).size == (MIN_SIDE, MIN_SIDE)
 
 
+def test_a_picture_that_would_grow_without_end_is_refused():
+    """16 px to 256 px would make 5 million by 16 px, within PIL's limit, 20 thousand million pixels."""
+    with pytest.raises(ValueError, match=r"the picture is 4000 x 20 px, over 30 to 1: crop it first"):
+        load_picture(gradient(size=(4000, 20)))
+    assert load_picture(gradient(size=(600, 20))).size == (600, 20)
+
+
 @pytest.mark.parametrize("pixels", [1000, 100])  # over PIL's limit: a warning; over twice the limit: an error
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: int
