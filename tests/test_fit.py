@@ -202,6 +202,21 @@ def test_areas_are_drawn_from_the_whole_range_and_stratified_ones_from_every_par
         assert float(parts[:, part].max()) <= 0.2 + 0.1 * part + 1e-6
 
 
+def test_each_seed_draws_its_own_areas(planted: Planted):
+    problems = [Problem(planted.image, STRIPES, seed) for seed in (0, 1, 0)]
+    drawn = _Loop(planted.classifier, problems, BRIEF).areas
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_a_lattice_stays_in_range_whatever_the_step(planted: Planted):
+    settings = {"areas": (0.1, 0.3)}
+    config = FitConfig(steps=8, lr=500.0, source="lattice", sampling="fixed", optimiser="sgd", source_settings=settings)
+    (one,) = fit(planted.classifier, [Problem(planted.image, STRIPES)], config, progress=False)
+    values = one.source.state_dict()["values"]
+    assert (float(values.min()), float(values.max())) == (0.0, 1.0)
+
+
 # What a fit finds.
 
 
