@@ -141,6 +141,7 @@ class Explanations(Sequence[Explanation]):
     def table(self) -> list[dict[str, Any]]:
         """One row per explanation, soft and cut to 0/1 (`_cut`), for pandas.DataFrame.
 
+        status: of its fit; a field that collapsed or diverged explains nothing, and says nothing about the picture.
         none: what it adds keeps the class at no area in range.  a_star: eq. 5 for what it adds, None if none.
         area: asked for M^n; area_kept: its mean.  probability: Phi under M^n.  overlap: share of M^n on the earlier
         masks; dice: eq. 6's term.  own: Phi under what M^n adds.  remaining: Phi once M^0 to M^n are removed.
@@ -148,7 +149,14 @@ class Explanations(Sequence[Explanation]):
         if not self.explanations:
             return []
         rows: list[dict[str, Any]] = [
-            {"number": number, "seed": one.seed, "none": a_star is None, "a_star": a_star, "area": area}
+            {
+                "number": number,
+                "seed": one.seed,
+                "none": a_star is None,
+                "a_star": a_star,
+                "area": area,
+                "status": one.status,
+            }
             for number, (one, a_star, area) in enumerate(zip(self, self.smallest_areas(), self.areas, strict=True), 1)
         ]
         for suffix, cut in (("", None), ("_cut", CUT)):
@@ -324,7 +332,7 @@ class _Run:
         self.found.append(found)
         self.areas.append(area)
         self.stars.append(smallest)
-        if smallest is None and stop:
+        if smallest is None and stop and found.status == "finished":  # a fit that failed is no sign of nothing more
             self.status = f"nothing more: what explanation {len(self.found)} adds keeps the class at no area in range"
 
     def result(self, way: str = "in turn") -> Explanations:

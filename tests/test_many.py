@@ -374,3 +374,19 @@ def test_figures_5_and_6_have_a_panel_for_each_explanation(planted_pair):
     assert six.axes[2].patches[0].get_width() == pytest.approx(shares[0]["first"])
     with pytest.raises(ValueError, match="one entry per explanation"):
         figures.surroundings(found, shares[:1])
+
+
+def test_a_fit_that_failed_does_not_end_the_run(planted_pair, monkeypatch):
+    """A field that collapsed to an empty mask is none, but no sign that there is nothing more."""
+    import inrexp.many
+
+    def collapsed(*arguments, **options):
+        return [dataclasses.replace(one, status="collapsed to an empty mask") for one in fit(*arguments, **options)]
+
+    monkeypatch.setattr(inrexp.many, "fit", collapsed)
+    found = many(planted_pair, SHORT, n=2, threshold=1.0)
+    assert len(found) == 2
+    assert found.keeps == (False, False)
+    assert [row["status"] for row in found.table()] == ["collapsed to an empty mask"] * 2
+    monkeypatch.undo()
+    assert len(many(planted_pair, SHORT, n=2, threshold=1.0)) == 1
