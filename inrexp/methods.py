@@ -190,8 +190,8 @@ def extremal_perturbation(
     areas: those that the masks are fitted for, 0.025 0.05 0.1 0.2; there are none between them.
     steps: 800.  margin: px around the picture that the area penalty counts too, 21; 0 makes the picture's own area the
     one asked for.  flip: mirror the picture on even steps, True.  perturbation: "levels" (eight blurs), "blur", "fade".
-    oversample: filter outputs per lattice cell and axis; 7 is every pixel, 2 is ten times faster, but short runs with it
-    have ended at other masks, and worse ones.
+    oversample: filter outputs per lattice cell and axis; 7 is every pixel, 2 is ten times faster, but short runs
+    with it have ended at other masks, and worse ones.
     preset: "extremal_perturbation_quick" reaches the same final loss by another, shorter way.
     seed: changes nothing, the method draws no random number.
     The smallest area that keeps the class (`smallest_area`) is our rule, as eq. 5 has it; the method gives masks only.
