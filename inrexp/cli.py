@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     one = commands.add_parser("explain", help="masks of one picture: overlay, strip over areas, numbers")
-    one.add_argument("picture", nargs="?", default="chelsea", help=f"a file, or one of {', '.join(PACKAGED)}")
+    one.add_argument("picture", nargs="?", default="coffee", help=f"a file, or one of {', '.join(PACKAGED)}")
     one.add_argument("--model", default="efficientnet_lite0", help="efficientnet_lite0..2 or a torchvision model")
     one.add_argument("--target", help="class index or label (default: the model's top-1)")
     one.add_argument("--area", type=float, help="area of the overlay (default: the smallest that suffices)")

@@ -116,7 +116,7 @@ def overlay(explanation: Explanation, area: float) -> Figure:
     with style():
         figure, axes = panels(1, 3)
         draw_image(axes[0, 0], explanation.image, f"{explanation.target.label}: p = {explanation.unmasked:.2f}")
-        draw_outline(axes[0, 1], explanation.image, mask, f"kept: {percent(area)} of the picture")
+        draw_outline(axes[0, 1], explanation.image, mask, f"{percent(area)} asked, {percent(float(mask.mean()))} kept")
         draw_image(axes[0, 2], explanation.blended(mask), f"what the network sees: p = {p:.2f}")
     return figure
 
@@ -313,7 +313,7 @@ def save_figure(figure: Figure, name: str, *, quick: bool, folder: "str | Path |
     folder = Path(folder or os.environ.get("INREXP_FIGURES") or "../figures")
     path = folder / f"{name}.png"
     if quick:
-        figure.text(0.995, 0.995, "QUICK", ha="right", va="top", fontsize=7, color="#b00000", weight="bold")
+        figure.text(0.998, 0.004, "QUICK", ha="right", va="bottom", fontsize=7, color="#b00000", weight="bold")
         if path.exists() and _run_of(path) == "full":
             path = folder / f"{name}.quick.png"
     with style(), written_whole(path) as temporary:
