@@ -43,8 +43,13 @@ STYLE: dict[Any, Any] = {
 @contextlib.contextmanager
 def style() -> Iterator[None]:
     """The house style, for drawing inside a `with`."""
+    interactive = matplotlib.is_interactive()
     with matplotlib.rc_context(STYLE):
-        yield
+        try:
+            yield
+        finally:  # a notebook's backend, loaded by the first figure, turns this on: the context would undo it for good
+            interactive = interactive or matplotlib.is_interactive()
+    matplotlib.interactive(interactive)
 
 
 def to_array(image: torch.Tensor) -> np.ndarray:

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pytest
 import torch
 from conftest import QUICK_FIT, Planted, plant
 from matplotlib.figure import Figure
+from nbclient import NotebookClient
 from PIL import Image
 
 from inrexp import explain, figures
@@ -183,3 +185,11 @@ def test_a_figure_that_fails_leaves_the_old_one(tmp_path: Path):
         figures.save_figure(broken, "a", quick=True, folder=tmp_path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_every_figure_not_only_the_first():
+    cells = ["from inrexp import figures\nfigures.panels(1, 1);", "figures.panels(1, 2);", "figures.panels(1, 3);"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+    assert [[output.output_type for output in cell.outputs] for cell in notebook.cells] == [["display_data"]] * 3
