@@ -104,15 +104,17 @@ class FitConfig:
         """lambda_r at a step: constant, growing by a factor a step, or up to an end after `ramp` of the steps."""
         if self.area_weight_end is None:
             return self.area_weight * self.area_weight_growth**step
-        progress = min(1.0, step / max(1.0, self.ramp * self.steps - 1))
-        return self.area_weight * (self.area_weight_end / self.area_weight) ** progress
+        return self._grown(self.area_weight, self.area_weight_end, step)
 
     def dice_weight_at(self, step: int) -> float:
         """lambda_d at a step: constant, or geometric growth that ends after `ramp` of the steps."""
         if self.dice_weight_end is None:
             return self.dice_weight
+        return self._grown(self.dice_weight, self.dice_weight_end, step)
+
+    def _grown(self, start: float, end: float, step: int) -> float:
         progress = min(1.0, step / max(1.0, self.ramp * self.steps - 1))
-        return self.dice_weight * (self.dice_weight_end / self.dice_weight) ** progress
+        return start * (end / start) ** progress
 
     def make_source(self, size: tuple[int, int], seeds: Sequence[int]) -> MaskSource:
         if self.source == "lattice":
