@@ -392,7 +392,7 @@ def explain_jointly(
 
 def _threshold(classifier: Classifier, problem: Problem, threshold: float | None) -> float:
     if threshold is None:
-        return 0.5 * float(classifier.probabilities(problem.image)[0, list(problem.target.indices)].sum())
+        return 0.5 * float(classifier.probability(problem.image, problem.target))
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must be a probability in [0, 1], got {threshold}")
     return float(threshold)
