@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from inrexp.smoothing import (
     BETA,
@@ -12,6 +13,7 @@ from inrexp.smoothing import (
     STEP,
     kernel,
     lattice_size,
+    resize,
     smooth_max_lattice,
     smooth_max_pixels,
     to_pixels,
@@ -124,11 +126,33 @@ def test_the_filter_knows_no_direction_and_no_neighbour_in_the_batch():
     assert torch.allclose(smooth_max_lattice(lattice[1:2], 4), whole[1:2], atol=1e-12)
 
 
+def test_single_precision_without_a_maximum_taken_off_is_near_double():
+    for lattice in (torch.zeros(1, 1, 16, 16), torch.ones(1, 1, 16, 16), noise(4, 1, 16, 16).float()):
+        for filtered in (lambda m: smooth_max_lattice(m, 2), smooth_max_pixels):
+            assert torch.allclose(filtered(lattice).double(), filtered(lattice.double()), atol=5e-6)
+
+
+def test_what_inference_mode_left_in_the_cache_serves_gradients():
+    with torch.inference_mode():
+        to_pixels(smooth_max_lattice(torch.rand(1, 1, 13, 17)), (91, 119))
+    lattice = torch.rand(1, 1, 13, 17, requires_grad=True)
+    to_pixels(smooth_max_lattice(lattice), (91, 119)).sum().backward()
+    assert float(lattice.grad.abs().min()) > 0
+
+
+def test_resize_is_cubic_interpolation():
+    coarse = noise(2, 1, 9, 7)
+    wanted = F.interpolate(coarse, size=(31, 22), mode="bicubic", align_corners=False).clamp(0, 1)
+    assert torch.allclose(resize(coarse, (31, 22)), wanted, atol=1e-12)
+    assert torch.allclose(resize(coarse, (9, 7)), coarse, atol=1e-12)
+
+
 def test_gradients_of_both_filters():
     lattice = noise(1, 1, 3, 4, seed=2).requires_grad_()
     assert torch.autograd.gradcheck(lambda m: smooth_max_lattice(m, 2), lattice)
     pixels = noise(1, 1, 9, 8, seed=3).requires_grad_()
     assert torch.autograd.gradcheck(smooth_max_pixels, pixels)
+    assert torch.autograd.gradcheck(lambda m: resize(0.1 + 0.8 * m, (7, 9)), lattice)
 
 
 def test_half_points_and_doubles_keep_their_kind():
