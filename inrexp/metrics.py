@@ -11,20 +11,25 @@ from dataclasses import dataclass
 import torch
 
 from inrexp.classifiers import Classifier, Target
-from inrexp.explanation import Attribution, top_ranked
+from inrexp.explanation import CUT, PAPER_AREAS, Attribution, top_ranked
 from inrexp.perturb import blend, blur
 
 HIT = 0.5  # section 3.3.1: a hit is a precision above it
 
 
-def precision(mask: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+def precision(mask: torch.Tensor, truth: torch.Tensor, *, counted: torch.Tensor | None = None) -> torch.Tensor:
     """Share of the mask that lies on the object, |M and S| / |M| (eq. 7).
 
-    mask: (k, 1, h, w).  truth: (h, w) bool.  Returns (k,); NaN for an empty mask.
+    mask: (k, 1, h, w).  truth: (h, w) bool.  counted: (h, w) bool, False where the truth is not known: such pixels
+    are left out of both sums.  Returns (k,); NaN for an empty mask.
     """
     _check(mask, "mask")
     if mask.shape[-2:] != truth.shape:
         raise ValueError(f"mask is {tuple(mask.shape[-2:])} pixels, truth is {tuple(truth.shape)}: resize one of them")
+    if counted is not None:
+        if counted.shape != truth.shape:
+            raise ValueError(f"counted is {tuple(counted.shape)} pixels, truth is {tuple(truth.shape)}")
+        mask = mask * counted.to(mask)
     inside = (mask * truth.to(mask)).sum(dim=(1, 2, 3))
     return inside / mask.sum(dim=(1, 2, 3))
 
@@ -101,6 +106,38 @@ def disagreement(mask: torch.Tensor) -> float:
     _check(mask, "mask", least=2)
     above = torch.triu_indices(len(mask), len(mask), offset=1)
     return 1 - float(pairwise_iou(mask)[above[0], above[1]].mean())
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What the classifier is left with under a soft mask, and under the same mask cut to 0/1.  All (k,), one an area.
+
+    Where the soft mask keeps the class and the cut one loses it, the class came through where the mask looks empty.
+    """
+
+    area: torch.Tensor
+    probability: torch.Tensor
+    probability_cut: torch.Tensor
+    soft_area: torch.Tensor
+    cut_area: torch.Tensor
+
+    @property
+    def gap(self) -> torch.Tensor:
+        """Probability that is lost by cutting, (k,)."""
+        return self.probability - self.probability_cut
+
+
+def leak(found: Attribution, areas: Sequence[float] = PAPER_AREAS, *, cut: float = CUT) -> Leak:
+    """Soft masks against the same masks cut at `cut`: probability kept and real area, at each of `areas`."""
+    mask = found.mask(areas)
+    binary = (mask > cut).to(mask.dtype)
+    return Leak(
+        area=torch.tensor(list(areas), dtype=torch.float64),
+        probability=found.probability_of_mask(mask).cpu(),
+        probability_cut=found.probability_of_mask(binary).cpu(),
+        soft_area=mask.mean((1, 2, 3)).cpu(),
+        cut_area=binary.mean((1, 2, 3)).cpu(),
+    )
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import nn
 
 from inrexp.classifiers import Classifier
-from inrexp.datasets import MASKS, draw_regions, mask_file, packaged_truth, region_names, write_region_masks
 from inrexp.images import PACKAGED, load_picture, to_image
+from inrexp.packaged import MASKS, draw_regions, mask_file, packaged_truth, region_names, write_region_masks
 
 
 @pytest.fixture

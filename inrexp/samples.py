@@ -1,0 +1,136 @@
+"""A data set is a sequence of samples: a picture, the class that is explained, and where that class lies."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from inrexp.classifiers import Classifier, Target
+from inrexp.images import load_picture
+from inrexp.packaged import to_truth
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Where the object lies, and which pixels count, in what `classifier.prepare` shows.  Both (h, w) bool."""
+
+    object: torch.Tensor
+    counted: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Sample(ABC):
+    """One picture and one class in it.
+
+    name: unique in its data set.  picture: as `images.load_picture` takes it.  label: the class in words.
+    """
+
+    name: str
+    picture: str
+    label: str
+
+    @abstractmethod
+    def target(self, classifier: Classifier) -> Target:
+        """The class among the classifier's own.  Raises LookupError if it has none for it."""
+
+    @abstractmethod
+    def truths(self, classifier: Classifier) -> dict[str, Truth]:
+        """Every truth that there is, "mask" or "box", the data set's main one first."""
+
+    def truth(self, classifier: Classifier) -> Truth:
+        """The data set's main truth: pixel masks, or boxes for VOC07."""
+        return next(iter(self.truths(classifier).values()))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples under a name.  facts: what it is and how it differs from the published set, one sentence each."""
+
+    name: str
+    samples: tuple[Sample, ...]
+    facts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.samples:
+            raise ValueError(f"{self.name} has no samples: {'; '.join(self.facts) or 'the folder is empty'}")
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def known_to(self, classifier: Classifier) -> "Dataset":
+        """The samples whose class the classifier has; the facts say how many others were left out.
+
+        Asks for targets only, so samples without labels load their pictures.
+        """
+        has = [_has_target(sample, classifier) for sample in self.samples]
+        if all(has):
+            return self
+        missing = dict.fromkeys(sample.label for sample, known in zip(self.samples, has, strict=True) if not known)
+        left_out = f"{has.count(False)} of {len(self)} left out: {classifier.name} has no {', '.join(missing)}"
+        known = tuple(sample for sample, known in zip(self.samples, has, strict=True) if known)
+        return replace(self, samples=known, facts=(*self.facts, left_out))
+
+
+def _has_target(sample: Sample, classifier: Classifier) -> bool:
+    try:
+        sample.target(classifier)
+    except LookupError:
+        return False
+    return True
+
+
+def class_ids(path: "str | Path") -> np.ndarray:
+    """Class ids of a mask picture, (h, w) int.  RGB: R + 256 G (ImageNet-S); palette or grey: the index (VOC).
+
+    Raises FileNotFoundError, and TypeError for what PIL cannot read.
+    """
+    values = np.asarray(read_mask(path)).astype(np.int64)
+    return values[..., 0] + 256 * values[..., 1] if values.ndim == 3 else values
+
+
+def read_mask(path: "str | Path") -> Image.Image:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no mask at {path}")
+    try:
+        with Image.open(path) as mask:
+            mask.load()
+            return mask
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise TypeError(f"{path} is not a mask that PIL can read: {error}") from error
+
+
+def truth_of(
+    inside: np.ndarray, counted: np.ndarray, picture: str, mask: "str | Path", classifier: Classifier
+) -> Truth:
+    """Masks (h, w) bool at the picture's own size, through the resize and crop that the picture itself takes.
+
+    A mask drawn over the stored pixels of a photograph that its EXIF turns is turned with it.
+    Raises ValueError, naming both files, if the sizes differ.
+    """
+    size = load_picture(picture).size
+    layers = []
+    for layer in (inside, counted):
+        drawn = Image.fromarray(layer.astype(np.uint8) * 255)
+        layers.append(to_truth(turned(drawn, size, picture, mask), classifier))
+    return Truth(*layers)
+
+
+def turned(drawn: Image.Image, size: tuple[int, int], picture: str, mask: "str | Path") -> Image.Image:
+    if drawn.size == size:
+        return drawn
+    with Image.open(picture) as stored:
+        if drawn.size == stored.size:
+            drawn.getexif()[0x0112] = stored.getexif().get(0x0112, 1)
+            return ImageOps.exif_transpose(drawn)
+    raise ValueError(
+        f"{mask} is {drawn.width} x {drawn.height} px, its picture {picture} is {size[0]} x {size[1]}: "
+        "a mask has its picture's size"
+    )
