@@ -1,0 +1,506 @@
+"""inrexp study: killed, interrupted, shared, full disks; a picture that fails; what is a key and what is not."""
+
+import dataclasses
+import multiprocessing
+import os
+import random
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import QUICK_FIT, plant
+
+from inrexp import results, study
+from inrexp.classifiers import Classifier, Target
+from inrexp.many import seed_of
+from inrexp.methods import METHODS, explain
+from inrexp.metrics import precision
+from inrexp.results import Result, Results
+from inrexp.samples import Dataset, Sample, Truth
+from inrexp.study import StudyPlan, compute, run_study, tasks_of
+
+PLANTED = plant()
+COMMAND = Path(sys.executable).parent / "inrexp"
+PLAN = StudyPlan(
+    dataset="planted",
+    preset=dataclasses.replace(QUICK_FIT, steps=10),
+    seeds=2,
+    iterations=2,
+    extremal_preset="extremal_perturbation_quick",
+    extremal_steps=3,
+    rise_masks=32,
+    curve_steps=2,
+)
+
+
+@dataclass(frozen=True)
+class PlantedSample(Sample):
+    """The planted picture with its patch moved to the right; a file of it, or one that does not exist."""
+
+    shift: int = 0
+
+    def target(self, classifier: Classifier) -> Target:
+        return Target((1,), self.label)
+
+    def truths(self, classifier: Classifier) -> dict[str, Truth]:
+        truth = PLANTED.truth.roll(self.shift, -1)
+        return {"mask": Truth(truth, torch.ones_like(truth))}
+
+
+def planted_dataset(*, pictures: int = 3, broken: bool = False) -> Dataset:
+    samples = [
+        PlantedSample(f"stripes/{index}", PLANTED.image.roll(4 * index, -1), "stripes", 4 * index)
+        for index in range(pictures)
+    ]
+    if broken:
+        samples.insert(1, PlantedSample("stripes/broken", "/nowhere.png", "stripes"))
+    return Dataset("planted", tuple(samples))
+
+
+def go(folder: Path, plan: StudyPlan = PLAN, **options) -> dict[str, int]:
+    options = {"dataset": planted_dataset(), "classifier": PLANTED.classifier, "progress": False, **options}
+    return run_study(plan, folder, **options)
+
+
+def started(target: Callable, *arguments) -> multiprocessing.Process:
+    """A process of its own, forked: it shares nothing with this one but what was imported."""
+    process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def rows_in(folder: Path) -> int:
+    try:
+        with sqlite3.connect(folder / results.FILE, timeout=60) as database:
+            return database.execute("SELECT count(*) FROM rows").fetchone()[0]
+    except sqlite3.OperationalError:  # not there yet
+        return 0
+
+
+def kill_once_there_are(rows: int, process: multiprocessing.Process, folder: Path, delay: float = 0.0) -> None:
+    begun = time.monotonic()
+    while rows_in(folder) < rows and process.is_alive() and time.monotonic() - begun < 120:
+        time.sleep(0.005)
+    time.sleep(delay)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def masks_in(folder: Path) -> dict[str, bytes]:
+    with Results(folder) as store:
+        return {
+            row["key"]: b"".join(mask.tobytes() for mask in store.masks(row["key"]).values()) for row in store.rows()
+        }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run of PLAN: 3 pictures x (2 x 2 INR + 1 + 1 + 2 RISE)."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert go(folder) == {"finished": 24}
+    return folder
+
+
+def table(folder: Path) -> bytes:
+    return (folder / results.ROWS).read_bytes()
+
+
+def test_each_method_picture_seed_and_iteration_has_one_row_with_its_masks(whole: Path):
+    with Results(whole) as store:
+        rows = store.rows()
+        masks = {row["key"]: store.masks(row["key"]) for row in rows}
+    named = [(row["sample"], row["method"], row["seed"], row["iteration"]) for row in rows]
+    assert len(set(named)) == len(named) == 24
+    first = sorted(name[1:] for name in named if name[0] == "stripes/0")
+    assert first == [
+        ("extremal_perturbation", 0, 1),
+        ("grad_cam", 0, 1),
+        *(("inr", seed, iteration) for seed in (0, 1) for iteration in (1, 2)),
+        ("rise", 0, 1),
+        ("rise", 1, 1),
+    ]
+    for row in rows:
+        names = {"inr": ["0.1", "0.2", "0.4"], "extremal_perturbation": ["0.025", "0.05", "0.1", "0.2"]}
+        assert list(masks[row["key"]]) == names.get(row["method"], ["map"])
+        assert all(mask.shape == (112, 112) for mask in masks[row["key"]].values())
+        assert row["threshold"] == pytest.approx(row["unmasked"] / 2)
+
+
+def test_a_rows_numbers_are_those_of_the_explanation_itself(tmp_path: Path):
+    plan = dataclasses.replace(PLAN, preset=QUICK_FIT, methods=("inr",), seeds=1, iterations=1)
+    go(tmp_path, plan, dataset=planted_dataset(pictures=1))
+    with Results(tmp_path) as store:
+        (row,) = store.rows()
+        masks = store.masks(row["key"])
+    found = explain(PLANTED.classifier, PLANTED.image, 1, preset=QUICK_FIT, progress=False)
+    area = found.smallest_area(areas=(0.1, 0.2, 0.4))
+    cut = found.mask(area, cut=0.5)
+    assert row["area"] == area
+    assert row["precision"] == pytest.approx(float(precision(cut, PLANTED.truth)))
+    assert row["hit"] == (row["precision"] > 0.5)
+    assert row["area_error"] == pytest.approx(float(cut.mean()) - area, abs=1e-6)
+    assert row["probability"] == pytest.approx(float(found.probability(area)))
+    assert row["probability_cut"] == pytest.approx(float(found.probability(area, cut=0.5)))
+    assert np.abs(masks[f"{area:g}"] / 255 - found.mask(area)[0, 0].numpy()).max() < 0.51 / 255
+
+
+def test_iterations_start_from_the_seeds_of_algorithm_1(monkeypatch: pytest.MonkeyPatch):
+    (task,) = tasks_of(
+        dataclasses.replace(PLAN, methods=("inr",), seeds=1), planted_dataset(pictures=1), PLANTED.classifier
+    )
+    first, second = compute(PLAN, PLANTED.classifier, task)
+    alone = explain(PLANTED.classifier, PLANTED.image, 1, preset=PLAN.preset, seed=0, progress=False)
+    assert np.array_equal(first.masks[-1], (alone.mask(0.4)[0, 0] * 255).round().byte().numpy())
+    assert seed_of(0, 1) != 0
+    assert not np.array_equal(first.masks, second.masks)
+
+
+def test_a_row_without_a_star_has_none_where_it_is_needed(tmp_path: Path):
+    plan = dataclasses.replace(PLAN, threshold=0.999)
+    go(tmp_path, plan, dataset=planted_dataset(pictures=1))
+    with Results(tmp_path) as store:
+        rows = store.rows()
+    assert {row["threshold"] for row in rows} == {0.999}
+    at_star = ("area", "area_cut_star", "area_soft", "area_cut", "probability", "probability_cut", "area_error")
+    for row in rows:
+        assert [row[name] for name in at_star] == [None] * len(at_star)
+        assert (row["precision"] is None) == (row["method"] in ("inr", "extremal_perturbation"))
+        assert row["precision_largest"] is not None
+        assert 0 < row["deletion"] < 1
+        assert 0 < row["insertion"] < 1
+    assert ",,,,,,,,,,,," in table(tmp_path).decode()
+
+
+def test_pixels_that_do_not_count_are_left_out_of_the_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    counted = torch.zeros_like(PLANTED.truth)
+    counted[:, :40] = True  # the patch lies in columns 8 to 55
+    truths = {"box": Truth(PLANTED.truth & counted, counted), "mask": Truth(PLANTED.truth, torch.ones_like(counted))}
+    monkeypatch.setattr(PlantedSample, "truths", lambda self, classifier: truths)
+    plan = dataclasses.replace(PLAN, methods=("grad_cam",))
+    go(tmp_path, plan, dataset=planted_dataset(pictures=1))
+    with Results(tmp_path) as store:
+        (row,) = store.rows()
+    mask = METHODS["grad_cam"](PLANTED.classifier, PLANTED.image, 1).mask(threshold=0.2)[..., :40]
+    expected = float((mask * PLANTED.truth[:, :40]).sum() / mask.sum())
+    assert row["precision"] == row["precision_box"] == pytest.approx(expected)
+    whole = METHODS["grad_cam"](PLANTED.classifier, PLANTED.image, 1).mask(threshold=0.2)
+    assert row["precision_mask"] == pytest.approx(float(precision(whole, PLANTED.truth)))
+
+
+def test_killed_three_times_at_random_and_resumed_equals_the_uninterrupted_run(whole: Path, tmp_path: Path):
+    generator = random.Random(6)
+    for rows in sorted(generator.sample(range(1, 22), 3)):
+        process = started(go, tmp_path)
+        kill_once_there_are(rows, process, tmp_path, generator.random() * 0.2)
+        assert rows_in(tmp_path) >= rows
+    before = rows_in(tmp_path)
+    assert before < 24
+    assert go(tmp_path) == {"finished": 24}
+    assert table(tmp_path) == table(whole)
+    assert masks_in(tmp_path) == masks_in(whole)
+
+
+def test_a_second_run_computes_nothing(whole: Path, monkeypatch: pytest.MonkeyPatch):
+    before = table(whole)
+    monkeypatch.setattr(study, "compute", lambda *_: pytest.fail("computed what was there"))
+    assert go(whole) == {"finished": 24}
+    assert table(whole) == before
+
+
+def test_two_processes_share_the_work_and_do_none_of_it_twice(whole: Path, tmp_path: Path):
+    def counted(number: int) -> None:
+        def noted(plan, classifier, task, report=None):
+            with (tmp_path / f"computed_{number}").open("a") as file:
+                file.writelines(f"{key}\n" for job in task for key in job.keys)
+            return compute(plan, classifier, task, report)
+
+        study.compute = noted  # in the forked process only
+        go(tmp_path)
+
+    processes = [started(counted, number) for number in (1, 2)]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    keys = [path.read_text().split() for path in tmp_path.glob("computed_*")]
+    assert len(keys) == 2
+    assert all(keys)
+    assert len(sum(keys, [])) == len(set(sum(keys, []))) == 24
+    assert table(tmp_path) == table(whole)
+
+
+def test_a_living_processs_claim_holds_and_a_dead_ones_does_not(tmp_path: Path):
+    def claim() -> None:
+        Results(tmp_path).claim(["a", "b"])
+        time.sleep(60)
+
+    process = started(claim)
+    with Results(tmp_path) as store:
+        begun = time.monotonic()
+        while not store._read("SELECT 1 FROM claims") and time.monotonic() - begun < 30:
+            time.sleep(0.01)
+        assert not store.claim(["b", "c"])
+        assert store.claim(["c"])
+        process.kill()
+        process.join()
+        assert store.claim(["b"])
+
+
+def test_a_claim_of_another_machine_lapses_with_its_lease(tmp_path: Path):
+    with Results(tmp_path, lease=50.0) as store, Results(tmp_path) as other:
+        other.host = "another"
+        assert other.claim(["a"])
+        assert not store.claim(["a"])
+        other._database.execute("UPDATE claims SET beat = beat - 60")
+        assert store.claim(["a"])
+
+
+def test_a_claim_at_work_is_renewed(tmp_path: Path):
+    with Results(tmp_path, lease=0.5) as store:
+        assert store.claim(["a"])
+        ((first,),) = store._read("SELECT beat FROM claims")
+        begun = time.monotonic()
+        while store._read("SELECT beat FROM claims") == [(first,)] and time.monotonic() - begun < 30:
+            time.sleep(0.05)
+        ((later,),) = store._read("SELECT beat FROM claims")
+    assert later > first
+
+
+def test_a_full_disk_keeps_what_is_finished_and_the_next_run_goes_on(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    connect = results._connect
+
+    def small(path: Path) -> sqlite3.Connection:
+        database = connect(path)
+        database.execute("PRAGMA max_page_count = 24")  # of 4 KiB: SQLite's own "database or disk is full"
+        return database
+
+    monkeypatch.setattr(results, "_connect", small)
+    with pytest.raises(OSError, match=r"disk is full.*run the same command again"):
+        go(tmp_path)
+    monkeypatch.setattr(results, "_connect", connect)
+    kept = rows_in(tmp_path)
+    assert 0 < kept < 24
+    assert table(tmp_path).count(b"\n") == kept + 1
+    assert go(tmp_path) == {"finished": 24}
+    assert table(tmp_path) == table(whole)
+
+
+def test_a_file_that_cannot_grow_keeps_what_is_finished(whole: Path, tmp_path: Path):
+    resource = pytest.importorskip("resource")
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, 90_000))
+        go(tmp_path)
+
+    process = started(limited)
+    process.join()
+    assert process.exitcode == 1
+    kept = rows_in(tmp_path)
+    assert 0 < kept < 24
+    assert go(tmp_path) == {"finished": 24}
+    assert table(tmp_path) == table(whole)
+    assert masks_in(tmp_path) == masks_in(whole)
+
+
+def test_a_picture_that_fails_is_recorded_and_the_rest_goes_on(whole: Path, tmp_path: Path, capsys):
+    assert go(tmp_path, dataset=planted_dataset(broken=True)) == {"finished": 24, "failed": 8}
+    with Results(tmp_path) as store:
+        failures = [row for row in store.rows() if row["status"] == "failed"]
+    assert {row["sample"] for row in failures} == {"stripes/broken"}
+    assert all("FileNotFoundError: no picture at /nowhere.png" in row["error"] for row in failures)
+    rest = [line for line in table(tmp_path).splitlines() if b"stripes/broken" not in line]
+    assert rest == table(whole).splitlines()
+
+
+def test_what_failed_is_tried_again_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    dataset = planted_dataset(pictures=1, broken=True)
+    go(tmp_path, dataset=dataset)
+    repaired = dataclasses.replace(dataset.samples[1], picture=PLANTED.image)
+    dataset = dataclasses.replace(dataset, samples=(dataset.samples[0], repaired))
+    assert go(tmp_path, dataset=dataset) == {"finished": 8, "failed": 8}
+    assert go(tmp_path, dataset=dataset, retry_failed=True) == {"finished": 16}
+    with Results(tmp_path) as store:
+        assert {row["error"] for row in store.rows()} == {None}
+
+
+def test_in_a_group_the_picture_that_fails_takes_no_other_with_it(tmp_path: Path):
+    plan = dataclasses.replace(PLAN, methods=("inr",), batch=4, iterations=1)
+    counts = go(tmp_path, plan, dataset=planted_dataset(pictures=2, broken=True))
+    assert counts == {"finished": 4, "failed": 2}
+
+
+CHANGES = {
+    "preset": dataclasses.replace(QUICK_FIT, steps=10, blur_sigma=19.0),
+    "steps": 11,
+    "threshold": 0.25,
+    "cut": 0.4,
+    "curve_steps": 3,
+    "extremal_steps": 4,
+    "rise_masks": 33,
+    "map_cut": 0.3,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_setting_reuses_no_row_that_depends_on_it(name: str):
+    changed = dataclasses.replace(PLAN, **{name: CHANGES[name]})
+    every = {"threshold", "curve_steps"}
+    methods = {
+        "preset": {"inr"},
+        "steps": {"inr"},
+        "cut": {"inr", "extremal_perturbation"},
+        "extremal_steps": {"extremal_perturbation"},
+        "rise_masks": {"rise"},
+        "map_cut": {"grad_cam", "rise"},
+    }.get(name, set(METHODS) if name in every else set())
+    old, new = ({key: job.method for job in jobs(plan) for key in job.keys} for plan in (PLAN, changed))
+    assert {old[key] for key in old.keys() - new.keys()} == methods
+    assert {new[key] for key in new.keys() - old.keys()} == methods
+
+
+def jobs(plan: StudyPlan, classifier: Classifier = PLANTED.classifier) -> list[study.Job]:
+    return [job for task in tasks_of(plan, planted_dataset(), classifier) for job in task]
+
+
+def test_the_way_of_working_is_no_part_of_a_key():
+    keys = {key for job in jobs(PLAN) for key in job.keys}
+    assert {key for job in jobs(dataclasses.replace(PLAN, batch=4)) for key in job.keys} == keys
+    fewer = {key for job in jobs(dataclasses.replace(PLAN, limit=2, seeds=1, iterations=1)) for key in job.keys}
+    assert fewer < keys
+
+
+def test_another_model_of_the_same_name_reuses_no_row():
+    other = plant(gain=7.0).classifier
+    assert other.name == PLANTED.classifier.name
+    ours, theirs = ({key for job in jobs(PLAN, one) for key in job.keys} for one in (PLANTED.classifier, other))
+    assert not ours & theirs
+
+
+def test_another_plan_on_the_same_folder_adds_rows_and_changes_none(whole: Path, tmp_path: Path):
+    maps = ("grad_cam", "rise")
+    go(tmp_path, dataclasses.replace(PLAN, methods=maps))
+    before = table(tmp_path).splitlines()
+    go(tmp_path, dataclasses.replace(PLAN, methods=maps, map_cut=0.4))
+    after = table(tmp_path).splitlines()
+    assert set(before) < set(after)
+    assert len(after) == 2 * len(before) - 1
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_shards_cover_each_job_once(batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(
+        study,
+        "compute",
+        lambda plan, classifier, task, report: [
+            Result(row | {"status": "finished"}) for job in task for row in job.rows
+        ],
+    )
+    plan = dataclasses.replace(PLAN, batch=batch)
+    counts = [sum(go(tmp_path / str(part), plan, shard=(part, 3)).values()) for part in (1, 2, 3)]
+    keys = []
+    for part in (1, 2, 3):
+        with Results(tmp_path / str(part)) as store:
+            keys += store.states()
+    assert min(counts) > 0
+    assert sorted(keys) == sorted(key for job in jobs(plan) for key in job.keys)
+    with pytest.raises(ValueError, match=r"shard must be i/n with 1 <= i <= n, got 4/3"):
+        go(tmp_path, shard=(4, 3))
+
+
+def test_a_limit_spreads_over_the_data_set():
+    plan = dataclasses.replace(PLAN, methods=("grad_cam",), limit=4)
+    tasks = tasks_of(plan, planted_dataset(pictures=10), PLANTED.classifier)
+    assert [job.sample.name for task in tasks for job in task] == [f"stripes/{index}" for index in (0, 2, 5, 7)]
+
+
+def test_a_group_of_fits_gives_what_each_gives_alone(whole: Path, tmp_path: Path):
+    go(tmp_path, dataclasses.replace(PLAN, methods=("inr",), batch=4))
+    with Results(tmp_path) as store, Results(whole) as alone:
+        expected = {row["key"]: row for row in alone.rows()}
+        for row in store.rows():
+            for name in ("precision_largest", "insertion", "deletion"):
+                assert row[name] == pytest.approx(expected[row["key"]][name], abs=5e-3)
+
+
+def test_ctrl_c_keeps_what_is_finished_and_stores_no_half_fit(whole: Path, tmp_path: Path):
+    def interrupt(plan, classifier, task, report=None):
+        if rows_in(tmp_path) < 8:
+            return compute(plan, classifier, task, report)
+
+        def stop(_: dict[str, float]) -> None:
+            raise KeyboardInterrupt
+
+        return compute(plan, classifier, task, stop)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "compute", interrupt)
+        with pytest.warns(UserWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
+            go(tmp_path)
+    assert rows_in(tmp_path) == 8
+    assert table(tmp_path).count(b"\n") == 9
+    assert go(tmp_path) == {"finished": 24}
+    assert table(tmp_path) == table(whole)
+
+
+def test_the_bar_says_loss_probability_and_time_left(tmp_path: Path, capsys):
+    plan = dataclasses.replace(PLAN, methods=("inr",), iterations=1)
+    go(tmp_path, plan, dataset=planted_dataset(pictures=1), progress=True)
+    said = capsys.readouterr().err
+    assert "loss=" in said
+    assert "p=0." in said
+    assert "2/2" in said
+
+
+def test_masks_come_back_as_they_were_put(tmp_path: Path):
+    masks = np.random.default_rng(0).integers(0, 256, (2, 5, 7), dtype=np.uint8)
+    with Results(tmp_path) as store:
+        store.put(
+            [
+                Result({"key": "a", "status": "finished"}, ("0.1", "0.2"), masks),
+                Result({"key": "b", "status": "failed"}),
+            ]
+        )
+        again = store.masks("a")
+        assert list(again) == ["0.1", "0.2"]
+        assert np.array_equal(np.stack(list(again.values())), masks)
+        assert store.masks("b") == {}
+        with pytest.raises(LookupError, match="no row 'c'"):
+            store.masks("c")
+
+
+def test_results_of_another_version_are_refused(tmp_path: Path):
+    Results(tmp_path).close()
+    with sqlite3.connect(tmp_path / results.FILE) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(ValueError, match="has format 99, this version writes 1"):
+        Results(tmp_path)
+
+
+def test_a_file_that_is_no_database_is_said_so(tmp_path: Path):
+    (tmp_path / results.FILE).write_text("not a database, but long enough to be read as the header of one " * 20)
+    with pytest.raises(OSError, match="not a database"):
+        Results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ("inr", "smoothgrad")}, "methods must be some of inr, extremal_perturbation, grad_cam, rise"),
+        ({"methods": ()}, "methods must be"),
+        ({"seeds": 0}, "seeds must be 1 or more, got 0"),
+        ({"cut": 1.5}, r"cut must lie in \[0, 1\), got 1.5"),
+        ({"extremal_preset": "quick"}, "fits an INR"),
+    ],
+)
+def test_plans_that_cannot_be_run_are_refused(change: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(PLAN, **change)
