@@ -1,4 +1,4 @@
-"""Frozen batch norm as part of the convolution before it: the same scores from fewer passes over memory.
+"""The same classifier, faster: frozen batch norms as part of the convolutions before them, and bfloat16.
 
 A batch norm in eval mode multiplies and adds per channel, and so can the convolution whose output it takes.
 """
@@ -37,6 +37,27 @@ def folded(classifier: Classifier, image: torch.Tensor) -> Classifier:
         return classifier
     same = torch.allclose(before, after, rtol=0, atol=TOLERANCE * float(before.abs().max()))
     return own if same else classifier
+
+
+def in_bfloat16(classifier: Classifier, image: torch.Tensor) -> Classifier:
+    """The folded classifier under bfloat16 autocast; images, scores and gradients stay what they were in kind.
+
+    Scores then differ by about 1 % of the largest, and so do fits; benchmarks/mixed_precision.py sets that against the
+    spread between seeds. Twice as fast for ResNet50 on a CPU with bfloat16 instructions, no faster for Lite0.
+    """
+    own = copy.copy(folded(classifier, image))
+    own.model = _Bfloat16(own.model)
+    return own
+
+
+class _Bfloat16(nn.Module):
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(images.device.type, torch.bfloat16):
+            return self.model(images).to(images.dtype)
 
 
 def _pairs(classifier: Classifier, image: torch.Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from inrexp.classifiers import Classifier, load_classifier
-from inrexp.folding import folded
+from inrexp.folding import folded, in_bfloat16
 
 IMAGE = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -120,3 +120,13 @@ def test_a_model_that_cannot_be_copied_is_used_as_it_is():
 def test_batch_statistics_are_not_folded():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten())
     assert norms(folded(Classifier(model, size=32), IMAGE)) == 1
+
+
+def test_bfloat16_keeps_kinds_and_roughly_the_scores():
+    classifier = Classifier(Layers().eval(), size=32)
+    found = in_bfloat16(classifier, IMAGE)
+    for value, wanted in zip(scores_and_gradient(found, IMAGE), scores_and_gradient(classifier, IMAGE), strict=True):
+        assert value.dtype == torch.float32
+        assert 0 < float((value - wanted).norm()) < 0.2 * float(wanted.norm())
+    assert found.dtype == torch.float32
+    assert folded(found, IMAGE) is found
