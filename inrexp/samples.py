@@ -10,8 +10,9 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from inrexp.classifiers import Classifier, Target
-from inrexp.images import load_picture
 from inrexp.packaged import to_truth
+
+ORIENTATION = 0x0112  # EXIF; from 5 on width and height are exchanged
 
 
 @dataclass(frozen=True)
@@ -115,22 +116,21 @@ def truth_of(
     A mask drawn over the stored pixels of a photograph that its EXIF turns is turned with it.
     Raises ValueError, naming both files, if the sizes differ.
     """
-    size = load_picture(picture).size
-    layers = []
-    for layer in (inside, counted):
-        drawn = Image.fromarray(layer.astype(np.uint8) * 255)
-        layers.append(to_truth(turned(drawn, size, picture, mask), classifier))
-    return Truth(*layers)
+    layers = [Image.fromarray(layer.astype(np.uint8) * 255) for layer in (inside, counted)]
+    return Truth(*(to_truth(turned(layer, picture, mask), classifier) for layer in layers))
 
 
-def turned(drawn: Image.Image, size: tuple[int, int], picture: str, mask: "str | Path") -> Image.Image:
-    if drawn.size == size:
-        return drawn
+def turned(drawn: Image.Image, picture: str, mask: "str | Path") -> Image.Image:
+    """A mask as upright as `load_picture` makes its picture.  Raises ValueError, naming both, if their sizes differ."""
     with Image.open(picture) as stored:
-        if drawn.size == stored.size:
-            drawn.getexif()[0x0112] = stored.getexif().get(0x0112, 1)
+        orientation = stored.getexif().get(ORIENTATION, 1)
+        upright = stored.size[::-1] if orientation >= 5 else stored.size
+        if drawn.size != upright and drawn.size == stored.size:
+            drawn.getexif()[ORIENTATION] = orientation
             return ImageOps.exif_transpose(drawn)
-    raise ValueError(
-        f"{mask} is {drawn.width} x {drawn.height} px, its picture {picture} is {size[0]} x {size[1]}: "
-        "a mask has its picture's size"
-    )
+    if drawn.size != upright:
+        raise ValueError(
+            f"{mask} is {drawn.width} x {drawn.height} px, its picture {picture} is {upright[0]} x {upright[1]}: "
+            "a mask has its picture's size"
+        )
+    return drawn

@@ -13,6 +13,7 @@ from inrexp.external import REGISTRY, how_to_get, registry
 from inrexp.samples import Dataset, Sample, Truth, class_ids, truth_of
 from inrexp.voc_resnet import VOC_CLASSES
 
+VOC = Path("VOCdevkit") / "VOC2007"
 IGNORED = 255  # VOC's segmentation masks: the border of an object, and what is too hard to tell
 
 
@@ -100,8 +101,7 @@ def read_annotations(folder: Path) -> list[Annotation]:
     try:
         listed = VOCDetection(str(folder), year="2007", image_set="test")
     except (RuntimeError, OSError) as error:
-        inside = folder / "VOCdevkit" / "VOC2007"
-        raise FileNotFoundError(f"no VOC07 test at {inside} ({error}). {how_to_get('voc07')}") from error
+        raise FileNotFoundError(f"no VOC07 test at {folder / VOC} ({error}). {how_to_get('voc07')}") from error
     return [read_annotation(picture, path) for picture, path in zip(listed.images, listed.annotations, strict=True)]
 
 
@@ -168,7 +168,7 @@ def load_voc07(
     """
     samples = []
     for annotation in read_annotations(folder):
-        mask = folder / "VOCdevkit" / "VOC2007" / "SegmentationClass" / f"{annotation.name}.png"
+        mask = folder / VOC / "SegmentationClass" / f"{annotation.name}.png"
         for label in rule.chosen(annotation) if difficult else classes_of(annotation, flagged=flagged):
             boxes = tuple(box for box in annotation.boxes if box.label == label)
             drawn = str(mask) if mask.is_file() else ""
