@@ -99,6 +99,8 @@ def soft_against_cut(rows: pd.DataFrame) -> Figure:
 def _one_legend(figure: Figure) -> None:
     """One legend below all panels instead of one in each."""
     legends = [legend for axes in figure.axes if (legend := axes.get_legend()) is not None]
+    if not legends:
+        return
     names = [text.get_text() for text in legends[0].get_texts()]
     handles = [handle for handle in legends[0].legend_handles if handle is not None]
     figure.legend(handles, names, loc="outside lower center", ncols=min(3, len(names)))
@@ -112,10 +114,11 @@ def _palette(runs: pd.DataFrame) -> dict[str, str]:
 
 def _panels(rows: pd.DataFrame, *, height: float) -> tuple[Figure, Iterator[tuple[Axes, pd.DataFrame]]]:
     """A panel side by side for each data set and model, titled with them and their pictures; height in inches."""
-    if rows.empty:
-        raise ValueError("rows hold nothing to draw: no run has this measure")
     parts = list(rows.groupby(["dataset", "model"], sort=False))
-    figure, line = plt.subplots(1, len(parts), figsize=(WIDTH, height), squeeze=False)
-    for axes, ((dataset, model), part) in zip(line[0], parts, strict=True):
+    figure, line = plt.subplots(1, max(1, len(parts)), figsize=(WIDTH, max(1.0, height)), squeeze=False)
+    if not parts:  # as where no run of a short study has an a*
+        line[0, 0].set_axis_off()
+        line[0, 0].text(0.5, 0.5, "no run has this measure", ha="center", va="center")
+    for axes, ((dataset, model), part) in zip(line[0], parts, strict=False):
         axes.set_title(f"{dataset}, {model}\n{part['sample'].nunique()} pictures")
-    return figure, zip(line[0], (part for _, part in parts), strict=True)
+    return figure, zip(line[0], (part for _, part in parts), strict=False)

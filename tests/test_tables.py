@@ -447,3 +447,18 @@ def test_the_figure_of_soft_against_cut_leaves_maps_out(several: pd.DataFrame):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["INR, quick"]
     assert sum(len(one.get_offsets()) for axes in figure.axes for one in axes.collections) == 8
     plt.close(figure)
+
+
+def test_a_study_in_which_nothing_has_an_a_star_still_has_tables_and_figures():
+    none = rows(*(run(sample, iteration=number, precision=None) for sample in "ab" for number in (1, 2)))
+    assert "n/a, n = 0" in table_text.markdown(tables.table_1(none))
+    assert "n/a, n = 0" in table_text.latex(tables.table_2(none))
+    for draw in (
+        study_figures.precision_by_method,
+        study_figures.precision_by_iteration,
+        study_figures.soft_against_cut,
+    ):
+        figure = draw(none)
+        assert [text.get_text() for text in figure.axes[0].texts] == ["no run has this measure"]
+        plt.close(figure)
+    plt.close(study_figures.smallest_areas(none))
