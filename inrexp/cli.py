@@ -1,6 +1,7 @@
-"""The command line: inrexp explain PICTURE."""
+"""The command line: inrexp explain PICTURE, inrexp study RESULTS."""
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -10,12 +11,15 @@ from pathlib import Path
 
 import torch
 
-from inrexp import figures
+from inrexp import cluster, figures
 from inrexp.classifiers import load_classifier
 from inrexp.explanation import CUT, Explanation
 from inrexp.fit import PRESETS
 from inrexp.images import PACKAGED, load_picture, written_whole
 from inrexp.methods import DEFAULT_PRESET, explain
+from inrexp.plan import StudyPlan
+from inrexp.results import ROWS
+from inrexp.study import run_study
 
 STRIP = (0.025, 0.05, 0.1, 0.15, 0.2)
 INTERRUPTED = 130  # the shell's exit status for Ctrl-C
@@ -53,7 +57,59 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
     one.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
     one.set_defaults(run=_explain)
+    _add_study(commands.add_parser("study", help="methods x pictures x seeds: rows for tables 1 and 2, resumable"))
     return parser
+
+
+def _add_study(study: argparse.ArgumentParser) -> None:
+    """Options named as StudyPlan's fields fill it; the others say how the work is done."""
+    plan = StudyPlan()
+    study.add_argument("results", type=Path, help="folder of the results; run again on it to resume")
+    study.add_argument("--dataset", default=plan.dataset, help="packaged, imagenet-s50, voc07-difficult, folder, ...")
+    study.add_argument("--folder", type=Path, help="where the data set lies")
+    study.add_argument("--methods", type=lambda text: tuple(text.split(",")), default=plan.methods, metavar="A,B,...")
+    study.add_argument("--seeds", type=int, default=plan.seeds)
+    study.add_argument("--iterations", type=int, default=plan.iterations, help="explanations of algorithm 1 (table 2)")
+    study.add_argument("--preset", default=plan.preset, choices=list(PRESETS), help="the INR's")
+    study.add_argument("--steps", type=int, help="the INR's, other than its preset's")
+    study.add_argument("--extremal-preset", default=plan.extremal_preset, choices=list(PRESETS))
+    study.add_argument("--extremal-steps", type=int, help="rescaled: learning rate and growth go with them")
+    study.add_argument("--masks", dest="rise_masks", type=int, default=plan.rise_masks, help="of RISE")
+    study.add_argument("--threshold", type=float, help="Phi_0 (default: half of the unmasked probability)")
+    study.add_argument("--cut", type=float, default=plan.cut, help="where masks are cut to 0/1")
+    study.add_argument("--map-cut", type=float, help="where saliency maps are cut (default: 0.2, VOC 0.5)")
+    study.add_argument("--curve-steps", type=int, default=plan.curve_steps, help="of insertion and deletion")
+    study.add_argument("--model", default=plan.model)
+    study.add_argument("--limit", type=int, help="this many pictures, evenly spread over the data set")
+    study.add_argument("--batch", type=int, default=plan.batch, help="INR fits in one call")
+    study.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="the i-th of n parts of the study")
+    study.add_argument("--cluster", metavar="PLACE", help=f"compute on Dask: {cluster.PLACES}")
+    study.add_argument("--retry-failed", action="store_true", help="try again what failed before")
+    study.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+    study.set_defaults(run=_study)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    return int(part), int(parts)
+
+
+def _study(options: argparse.Namespace) -> int:
+    plan = StudyPlan(**{field.name: getattr(options, field.name) for field in dataclasses.fields(StudyPlan)})
+    counts = run_study(
+        plan,
+        options.results,
+        folder=options.folder,
+        device=options.device,
+        shard=options.shard,
+        retry_failed=options.retry_failed,
+        executor=cluster.on_cluster(plan, options.cluster, device=options.device) if options.cluster else None,
+    )
+    said = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    print(f"{sum(counts.values())} rows: {said}; {options.results / ROWS}")
+    if counts.get("failed"):
+        print("inrexp: some rows failed, their error is in the table: --retry-failed tries again", file=sys.stderr)
+    return 1 if counts.get("failed") else 0
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -110,7 +110,7 @@ class Results:
             if database.execute(f"SELECT 1 FROM rows WHERE key IN ({marks})", keys).fetchone():
                 return False
             held = database.execute(f"SELECT owner, host, pid, beat FROM claims WHERE key IN ({marks})", keys)
-            if any(self._lives(*claim, now) for claim in held.fetchall()):
+            if any(self._lives(*claim) for claim in held.fetchall()):
                 return False
             mine = [(key, self.owner, self.host, os.getpid(), now) for key in keys]
             database.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)", mine)
@@ -179,8 +179,8 @@ class Results:
                     self._database.execute("ROLLBACK")
                 raise
 
-    def _lives(self, owner: str, host: str, pid: int, beat: float, now: float) -> bool:
-        if owner == self.owner or now - beat > self.lease:
+    def _lives(self, owner: str, host: str, pid: int, beat: float) -> bool:
+        if owner == self.owner or time.time() - beat > self.lease:
             return owner == self.owner
         return host != self.host or _runs(pid)
 

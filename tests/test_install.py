@@ -43,6 +43,7 @@ ORDER = [
     "sanity",
     "results",
     "scores",
+    "plan",
     "study",
     "cluster",
     "tables",

@@ -22,9 +22,10 @@ from inrexp.classifiers import Classifier, Target
 from inrexp.many import seed_of
 from inrexp.methods import METHODS, explain
 from inrexp.metrics import precision
+from inrexp.plan import Job, StudyPlan, tasks_of
 from inrexp.results import Result, Results
 from inrexp.samples import Dataset, Sample, Truth
-from inrexp.study import StudyPlan, compute, run_study, tasks_of
+from inrexp.study import compute, run_study
 
 PLANTED = plant()
 COMMAND = Path(sys.executable).parent / "inrexp"
@@ -367,7 +368,7 @@ def test_a_changed_setting_reuses_no_row_that_depends_on_it(name: str):
     assert {new[key] for key in new.keys() - old.keys()} == methods
 
 
-def jobs(plan: StudyPlan, classifier: Classifier = PLANTED.classifier) -> list[study.Job]:
+def jobs(plan: StudyPlan, classifier: Classifier = PLANTED.classifier) -> list[Job]:
     return [job for task in tasks_of(plan, planted_dataset(), classifier) for job in task]
 
 

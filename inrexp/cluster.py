@@ -1,0 +1,126 @@
+"""The same study on a Dask cluster: workers compute rows, the process that was started claims and writes them.
+
+One writer is what a network file system can bear, and workers need no access to the results. A worker that dies is
+replaced, and what it was at is computed again elsewhere.
+"""
+
+import contextlib
+import functools
+import time
+import tomllib
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inrexp.classifiers import Classifier, load_classifier
+from inrexp.plan import StudyPlan, Task
+from inrexp.results import Result
+from inrexp.scores import failed
+from inrexp.study import POLL, Executor, Report, compute
+
+PLACES = "local:N (processes here), slurm:FILE.toml (SLURMCluster's keywords, and jobs = N) or dask:ADDRESS"
+DEATHS = 5  # workers that may die under a task before it counts as failed; a job queue takes nodes away without guilt
+
+
+def on_cluster(
+    plan: StudyPlan, place: str, *, device: str | None = None, classifier: Classifier | None = None
+) -> Executor:
+    """Compute tasks on a cluster; each worker has one thread, and of several GPUs on its machine one of its own.
+
+    place: "local:4", "slurm:cluster.toml" or "dask:tcp://host:8786".
+    classifier: instead of the plan's model, which each worker loads once; it travels with every task.
+    Raises ValueError for another place, RuntimeError without the extra packages.
+    """
+    kind, _, where = place.partition(":")
+    if kind not in ("local", "slurm", "dask") or not where or (kind == "local" and not where.isdecimal()):
+        raise ValueError(f"cluster must be {PLACES}; got {place!r}")
+    try:
+        from dask.distributed import wait
+    except ImportError as error:
+        raise RuntimeError("a cluster needs Dask, an optional extra: pip install 'inrexp[cluster]'") from error
+
+    def execute(tasks: Iterator[Task | None], report: Report) -> Generator[tuple[Task, list[Result]], None, None]:
+        with _client(kind, where) as client:
+            pending: dict[Any, Task] = {}
+            more = True
+            while more or pending:
+                while more and len(pending) < 2 * max(1, sum(client.nthreads().values())):
+                    task = next(tasks, ())
+                    if not task:
+                        more = task is None  # None: other processes have all that is left for now
+                        break
+                    pending[client.submit(_work, plan, classifier, device, task, pure=False)] = task
+                if not pending:
+                    time.sleep(POLL if more else 0)
+                    continue
+                with contextlib.suppress(TimeoutError):
+                    wait(list(pending), timeout=POLL, return_when="FIRST_COMPLETED")
+                for future in [future for future in pending if future.done()]:
+                    task = pending.pop(future)
+                    yield task, _outcome(future, task)
+
+    return execute
+
+
+def _work(plan: StudyPlan, classifier: Classifier | None, device: str | None, task: Task) -> list[Result]:
+    return compute(plan, classifier or _loaded(plan.model, device), task)
+
+
+@functools.cache
+def _loaded(model: str, device: str | None) -> Classifier:
+    from dask.distributed import get_worker
+
+    if device in (None, "cuda") and torch.cuda.is_available():
+        name = get_worker().name  # 0, 1, ... on a local cluster; a job of a queue sees its own GPUs only
+        device = f"cuda:{name % torch.cuda.device_count() if isinstance(name, int) else 0}"
+    return load_classifier(model, device=device)
+
+
+def _outcome(future: Any, task: Task) -> list[Result]:
+    if future.status == "finished":
+        return future.result()
+    if future.status == "error":  # such as KilledWorker: the task took worker after worker with it
+        return [failed(row, future.exception()) for job in task for row in job.rows]
+    raise RuntimeError(f"the cluster gave a task up ({future.status}): finished rows are kept, run the command again")
+
+
+@contextlib.contextmanager
+def _client(kind: str, where: str) -> Iterator[Any]:
+    import dask
+    from dask.distributed import Client, LocalCluster
+
+    if kind == "dask":
+        with Client(where) as client:
+            yield client
+        return
+    with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}):
+        if kind == "local":
+            cluster: Any = LocalCluster(
+                n_workers=int(where), threads_per_worker=1, memory_limit=0, dashboard_address=None
+            )
+        else:
+            cluster = slurm_cluster(where)
+        with cluster, Client(cluster) as client:
+            yield client
+
+
+def slurm_cluster(file: "str | Path") -> Any:
+    """dask-jobqueue's SLURMCluster from a TOML file: `jobs`, how many to keep queued or running, and its keywords.
+
+    Raises FileNotFoundError, and ValueError for a file without `jobs`.
+    """
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError as error:
+        raise RuntimeError("Slurm needs dask-jobqueue, an optional extra: pip install 'inrexp[cluster]'") from error
+    keywords = tomllib.loads(Path(file).read_text())
+    if not isinstance(keywords.get("jobs"), int):
+        raise ValueError(
+            f"{file} must say how many jobs, jobs = 8, beside SLURMCluster's keywords (queue, memory, ...)"
+        )
+    jobs = keywords.pop("jobs")
+    cluster = SLURMCluster(**{"cores": 1, "processes": 1, **keywords})
+    cluster.scale(jobs=jobs)
+    return cluster
