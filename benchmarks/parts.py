@@ -1,13 +1,18 @@
-"""Where a step's time goes: classifier, field, filter, penalty, blend, optimiser, as ratios from one run.
+"""Where a step's time goes: classifier, field, filter, penalty, blend, optimiser, as ratios from one run; and memory.
 
-    python benchmarks/parts.py [--model NAME] [--preset NAME] [--device cuda] [--repeats 15]
+    python benchmarks/parts.py [--model NAME] [--random] [--preset NAME] [--problems 1] [--device cpu] [--busy]
 
 Each part is timed forward and backward on the step's own shapes, rounds interleaved, medians taken; the whole step is
-timed in the same rounds, and "rest" is what the parts leave of it.
+timed in the same rounds, and "rest" is what the parts leave of it. "plain classifier" is the model as given,
+"classifier" the same with its batch norms folded. Last, a short fit, set-up included, against as many plain passes.
+Runs on the CPU and, where there is one, on a CUDA GPU too (not done yet by anyone), unless --device names one.
+--busy: processor time instead of the clock's, for a machine that others use; with OMP_NUM_THREADS=1.
 """
 
 import argparse
+import dataclasses
 import json
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -15,50 +20,46 @@ from collections.abc import Callable
 import torch
 
 from inrexp import PRESETS, load_classifier, load_picture
-from inrexp.classifiers import frozen
+from inrexp.classifiers import Classifier, frozen
 from inrexp.fields import MaskField
-from inrexp.fit import Problem, _Loop
+from inrexp.fit import Problem, _Loop, fit
+from inrexp.folding import folded
 from inrexp.objectives import area_penalty
 from inrexp.perturb import blend
-from inrexp.smoothing import lattice_size, smooth_max_lattice, smooth_max_pixels, to_pixels
+
+OWN = ("field", "filter", "penalty", "blend", "optimiser")  # what the goal of 0.20 counts
+FIT_STEPS = 20
 
 
-def parts_of(loop: _Loop) -> dict[str, Callable[[], None]]:
+def passes(classifier: Classifier, seen: torch.Tensor) -> Callable[[], None]:
+    """Forward and backward of a batch.  seen: (n, 3, h, w), normalised."""
+    return lambda: classifier.scores(leaf(seen), normalised=True).logsumexp(1).sum().backward()
+
+
+def leaf(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().clone().requires_grad_(True)
+
+
+def parts_of(loop: _Loop, plain: Classifier) -> dict[str, Callable[[], None]]:
     """One callable a part, each forward and backward."""
-    config, source = loop.config, loop.source
+    source = loop.source
     if not isinstance(source, MaskField):
         raise TypeError(f"preset must use a MaskField, got {type(source).__name__}")
     areas = loop.areas[:, 0]
-    h, w = source.size
     with torch.no_grad():
         mask, ranked = source.render(areas)
         seen = loop._blended(mask, 0).flatten(0, 1)
-        values = source.values(areas)
-        cells = values if source.grid == "pixel" else values.new_zeros(len(values), 1, *lattice_size(source.size))
-    optimiser = torch.optim.Adam(source.parameters(), config.lr)
-
-    def leaf(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.detach().clone().requires_grad_(True)
-
-    def classifier() -> None:
-        loop.classifier.scores(leaf(seen), normalised=True).logsumexp(1).sum().backward()
+    wanted = areas.repeat_interleave(source.outputs, 1).flatten()
+    optimiser = loop._optimiser(list(source.parameters()))
 
     def field() -> None:
-        source.zero_grad(set_to_none=False)
+        source.zero_grad(set_to_none=True)
         source.values(areas).sum().backward()
 
-    def smoothing() -> None:
-        given = leaf(cells)
-        if source.grid == "pixel":
-            smooth_max_pixels(given).sum().backward()
-        else:
-            to_pixels(smooth_max_lattice(given), (h, w)).sum().backward()
-
-    def penalty() -> None:
-        area_penalty(leaf(ranked).flatten(0, 1), areas.flatten()).sum().backward()
-
-    def blending() -> None:
-        blend(loop.image, loop.perturbed[0], leaf(mask)).sum().backward()
+    def render() -> None:
+        source.zero_grad(set_to_none=True)
+        rendered, values = source.render(areas)
+        (rendered.sum() + values.sum()).backward()
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
@@ -66,62 +67,98 @@ def parts_of(loop: _Loop) -> dict[str, Callable[[], None]]:
         optimiser.step()
 
     return {
-        "classifier": classifier,
+        "plain classifier": passes(plain, seen),
+        "classifier": passes(loop.classifier, seen),
         "field": field,
-        "filter": smoothing,
-        "penalty": penalty,
-        "blend": blending,
+        "field and filter": render,
+        "penalty": lambda: area_penalty(leaf(ranked).flatten(0, 1), wanted).sum().backward(),
+        "blend": lambda: blend(loop.image, loop.perturbed[0], leaf(mask)).sum().backward(),
         "optimiser": optimiser.step,
-        "whole step": step,
+        "whole step": step,  # after it, gradients for the optimiser to step on
     }
+
+
+def medians_of(parts: dict[str, Callable[[], None]], repeats: int, clock: Callable[[], float]) -> dict[str, float]:
+    """Seconds a part, the median of interleaved rounds; two rounds before them to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in parts}
+    for round_ in range(repeats + 2):
+        for name, part in parts.items():
+            begun = clock()
+            part()
+            if round_ >= 2:
+                seconds[name].append(clock() - begun)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def clock_of(device: torch.device, busy: bool) -> Callable[[], float]:
+    def after_the_device() -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    return after_the_device if device.type == "cuda" else time.process_time if busy else time.perf_counter
+
+
+def peak_mib(device: torch.device) -> float:
+    """Largest memory so far: allocated by tensors on a GPU, of the whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="efficientnet_lite0")
     parser.add_argument("--preset", default="quick", choices=[n for n, c in PRESETS.items() if c.source == "field"])
+    parser.add_argument("--problems", type=int, default=1, help="pictures fitted side by side")
     parser.add_argument("--device")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--random", action="store_true", help="random weights: the same time, no download")
+    parser.add_argument("--busy", action="store_true", help="processor time; needs OMP_NUM_THREADS=1")
     options = parser.parse_args()
-    weights = None if options.random else "IMAGENET1K_V1"
-    classifier = load_classifier(options.model, weights=weights, device=options.device)
-    image = classifier.prepare(load_picture("chelsea"))
-    config = PRESETS[options.preset]
-    loop = _Loop(classifier, [Problem(image, classifier.target(None, image))], config)
-    parts = parts_of(loop)
-    wait = torch.cuda.synchronize if classifier.device.type == "cuda" else lambda: None
-    seconds: dict[str, list[float]] = {name: [] for name in parts}
-    with frozen(classifier.model):
-        loop._losses(0)[0].sum().backward()  # gradients for the optimiser to step on
-        for round_ in range(options.repeats + 2):
-            for name, part in parts.items():
-                wait()
-                begun = time.perf_counter()
-                part()
-                wait()
-                if round_ >= 2:  # two rounds to warm up
-                    seconds[name].append(time.perf_counter() - begun)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    total, own = medians["whole step"], medians["classifier"]
-    medians["rest"] = total - sum(value for name, value in medians.items() if name != "whole step")
-    masks = loop.areas.shape[-1]
-    print(
-        f"{options.model}, preset {options.preset}, {masks} mask(s) a step, {classifier.device}, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}"
-    )
-    for name, value in medians.items():
-        share = f"{value / total:6.1%} of the step  {value / own:6.2f} x classifier"
-        print(f"  {name:11s} {1e3 * value / masks:8.2f} ms a mask  {share}")
-    print(f"  all but the classifier: {(total - own) / own:.2f} x classifier")
-    print(f"  the preset's {config.steps} steps: {total * config.steps:.0f} s")
-    if classifier.device.type == "cuda":
-        print(f"  peak memory {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
-    else:
-        import resource
+    found = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    for device in [options.device] if options.device else found:
+        measure(options, device)
 
-        print(f"  peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB")
-    print(json.dumps({name: round(value / own, 3) for name, value in medians.items()}))
+
+def measure(options: argparse.Namespace, device: str) -> None:
+    weights = None if options.random else "IMAGENET1K_V1"
+    plain = load_classifier(options.model, weights=weights, device=device)
+    clock = clock_of(plain.device, options.busy)
+    image = plain.prepare(load_picture("chelsea"))
+    target = plain.target(None, image)
+    before = peak_mib(plain.device)
+    config = PRESETS[options.preset]
+    problems = [Problem(image, target, seed) for seed in range(options.problems)]
+    loop = _Loop(folded(plain, image), problems, config)
+    with frozen(plain.model), frozen(loop.classifier.model):
+        loop._losses(0)[0].sum().backward()  # gradients for the optimiser to step on
+        times = medians_of(parts_of(loop, plain), options.repeats, clock)
+    base, used = times["plain classifier"], times["classifier"]
+    times["filter"] = times.pop("field and filter") - times["field"]
+    times["rest"] = times["whole step"] - used - sum(times[name] for name in OWN)
+    masks = loop.areas.shape[0] * loop.areas.shape[-1] * loop.source.outputs
+    print(
+        f"{options.model}, preset {options.preset}, {masks} mask(s) a step, {plain.device}, "
+        f"{torch.get_num_threads()} thread(s), {'processor' if options.busy else 'clock'} time"
+    )
+    for name in ("plain classifier", "classifier", *OWN, "rest", "whole step"):
+        share = f"{times[name] / base:6.3f} x plain classifier  {times[name] / used:6.3f} x the one used"
+        print(f"  {name:16s} {1e3 * times[name] / masks:8.2f} ms a mask  {share}")
+    own = sum(times[name] for name in OWN)
+    print(f"  {' + '.join(OWN)}: {own / base:.3f} x plain classifier, {own / used:.3f} x the one used; goal 0.20")
+
+    short = dataclasses.replace(config, steps=FIT_STEPS)
+    whole = medians_of({"fit": lambda: fit(plain, problems, short, max_batch=masks, progress=False)}, 3, clock)["fit"]
+    print(
+        f"  a fit of {FIT_STEPS} steps, set-up included: {whole:.2f} s, {whole / (FIT_STEPS * base):.2f} x its "
+        f"{FIT_STEPS * masks} passes of the plain classifier; {config.steps} steps: about "
+        f"{times['whole step'] * config.steps:.0f} s, {times['whole step'] / base:.2f} x"
+    )
+    print(
+        f"  peak memory {peak_mib(plain.device):.0f} MiB, {peak_mib(plain.device) - before:.0f} above the loaded model"
+    )
+    ratios = {name: round(value / base, 3) for name, value in times.items()}
+    print(json.dumps({**ratios, "own parts": round(own / base, 3), "masks": masks}))
 
 
 if __name__ == "__main__":

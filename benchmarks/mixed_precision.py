@@ -1,0 +1,118 @@
+"""Does bfloat16 change a fit by more than another seed does? The same seeds fitted in float32 and in bfloat16.
+
+    python benchmarks/mixed_precision.py [--preset quick] [--seeds 3] [--data FOLDER --count 4] [--csv FILE]
+
+Two numbers a quantity: what bfloat16 changes, |bfloat16 - float32| for one seed, and what a seed changes, |one seed -
+another| in float32; means over pictures, seeds (or pairs of them) and areas. Quantities: probability under the soft
+mask (judged in float32), precision against the truth, 1 - IoU of the cut masks. FOLDER: ImageNet-S's layout.
+"""
+
+import argparse
+import csv
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from inrexp import PAPER_AREAS, PRESETS, load_classifier, load_picture
+from inrexp.classifiers import Classifier
+from inrexp.datasets import packaged_truth, to_truth
+from inrexp.explanation import Explanation
+from inrexp.fit import Problem, fit
+from inrexp.folding import folded, in_bfloat16
+from inrexp.metrics import pairwise_iou, precision
+
+PACKAGED = {  # picture: (label, regions of the object)
+    "chelsea": ("tiger cat", ("fur", "ears", "eyes", "nose")),
+    "coffee": ("espresso", ("cup", "espresso")),
+    "rocket": ("missile", ("rocket",)),
+    "china": ("palace", ("building",)),
+}
+
+
+def samples(
+    classifier: Classifier, data: Path | None, count: int
+) -> Iterator[tuple[str, torch.Tensor, object, torch.Tensor]]:
+    """(name, image (1, 3, h, w), target, truth (h, w))."""
+    for name, (label, regions) in PACKAGED.items():
+        yield name, classifier.prepare(load_picture(name)), label, packaged_truth(name, regions, classifier)
+    rows = list(csv.DictReader((data / "labels.csv").open())) if data else []
+    for row in rows[:: max(1, len(rows) // count)][:count]:
+        with Image.open(data / "validation" / f"{row['image']}.JPEG") as picture:  # type: ignore[operator]
+            image = classifier.prepare(picture.convert("RGB"))
+        with Image.open(data / "validation-segmentation" / f"{row['image']}.png") as labels:  # type: ignore[operator]
+            ids = np.asarray(labels.convert("RGB")).astype(int) @ [1, 256, 0]
+        truth = Image.fromarray(((ids > 0) & (ids < 1000)).astype(np.uint8) * 255)
+        yield row["image"], image, int(row["imagenet_index"]), to_truth(truth, classifier)
+
+
+def numbers(one: Explanation, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Probability (k,), precision (k,) and cut masks (k, 1, h, w) at the paper's areas."""
+    soft = one.mask(PAPER_AREAS)
+    cut = (soft > 0.5).to(soft.dtype)
+    return one.probability_of_mask(soft), precision(cut, truth), cut
+
+
+def difference(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -> list[float]:
+    apart = [1 - pairwise_iou(torch.stack(pair))[0, 1] for pair in zip(one[2], other[2], strict=True)]
+    values = [(one[0] - other[0]).abs(), (one[1] - other[1]).abs(), torch.stack(apart)]
+    return [float(value.nanmean()) for value in values]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="efficientnet_lite0")
+    parser.add_argument("--preset", default="quick", choices=PRESETS)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--count", type=int, default=4, help="pictures of --data")
+    parser.add_argument("--device")
+    parser.add_argument("--csv", type=Path)
+    options = parser.parse_args()
+    classifier = load_classifier(options.model, device=options.device)
+    config = PRESETS[options.preset]
+    config = dataclasses.replace(config, steps=options.steps or config.steps)
+    names = ("probability", "precision", "1 - IoU")
+    rows = []
+    print(f"{options.model}, {options.preset}, {config.steps} steps, {options.seeds} seeds, {classifier.device}")
+    for name, image, wanted, truth in samples(classifier, options.data, options.count):
+        target = classifier.target(wanted, image)  # type: ignore[arg-type]
+        problems = [Problem(image, target, seed) for seed in range(options.seeds)]
+
+        found = {}
+        for kind, used in (("float32", folded), ("bfloat16", in_bfloat16)):
+            fitted = fit(used(classifier, image), problems, config, progress=False)
+            explained = [
+                Explanation.of_fit(one, classifier, image, target, preset=options.preset, seed=seed, config=config)
+                for seed, one in enumerate(fitted)
+            ]
+            found[kind] = [numbers(one, truth) for one in explained]
+        precisions = [difference(*pair) for pair in zip(found["float32"], found["bfloat16"], strict=True)]
+        seeds = [difference(*pair) for pair in itertools.combinations(found["float32"], 2)]
+        means = {kind: np.nanmean([[float(n[i].nanmean()) for i in (0, 1)] for n in f], 0) for kind, f in found.items()}
+        rows.append([name, *np.nanmean(precisions, 0), *np.nanmean(seeds, 0), *means["float32"], *means["bfloat16"]])
+        print(f"  {name:24}" + " ".join(f"{value:.3f}" for value in rows[-1][1:]), flush=True)
+    table = np.array([row[1:] for row in rows])
+    for i, quantity in enumerate(names):
+        here, seeds = table[:, i].mean(), table[:, 3 + i].mean()
+        print(f"{quantity:12} changed by bfloat16 {here:.4f}, by a seed {seeds:.4f}: {here / seeds:.2f} of it")
+    for i, quantity in enumerate(names[:2]):
+        shift = table[:, 8 + i] - table[:, 6 + i]
+        error = shift.std(ddof=1) / len(shift) ** 0.5 if len(shift) > 1 else float("nan")
+        print(
+            f"{quantity:12} mean of bfloat16 less mean of float32 {shift.mean():+.4f} +- {error:.4f} (standard error)"
+        )
+    if options.csv:
+        header = ["picture", *(f"{q} by bfloat16" for q in names), *(f"{q} by seed" for q in names)]
+        header += [f"{q} {kind}" for kind in ("float32", "bfloat16") for q in names[:2]]
+        with options.csv.open("w", newline="") as file:
+            csv.writer(file).writerows([header, *([row[0], *(f"{v:.4f}" for v in row[1:])] for row in rows)])
+
+
+if __name__ == "__main__":
+    main()
