@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from inrexp.explanation import CUT
 from inrexp.fit import PRESETS
 from inrexp.images import written_whole
 from inrexp.tables import LEVEL, RESAMPLES, Table, family, left_out, seconds_table, settings_of
@@ -101,9 +100,10 @@ def caption(table: Table) -> str:
         TITLES[table.name],
         "Means over seeds, then over pictures (n).",
         f"Brackets [ ]: {LEVEL:.0%} percentile bootstrap over pictures, {RESAMPLES} resamples.",
-        f"Precision is that of the mask at a*, cut at {CUT:g} (saliency maps: cut as in section 3.4), over the "
-        "pictures that have one. Runs without an a* and runs that failed are counted, beside the pictures all of whose "
-        "runs are such, and named in the list beside this table (left_out.csv).",
+        f"Precision is that of the mask at a*, cut at {_settings(table.rows, 'cut')} (saliency maps: of the map in "
+        f"[0, 1], cut at {_settings(table.rows, 'map_cut')}), over the pictures that have one; the threshold of a* is "
+        f"{_settings(table.rows, 'threshold')}. Runs without an a* and runs that failed are counted, beside the "
+        "pictures all of whose runs are such, and named in the list beside this table (left_out.csv).",
     ]
     if "against" in frame and frame["against"].notna().any():
         against = frame.dropna(subset="against").groupby("against")["dataset"].unique()
@@ -113,6 +113,12 @@ def caption(table: Table) -> str:
         said.append("Paper: what its text gives, measured on the data set named.")
     short = "; ".join(f"{subject}: {', '.join(found)}" for subject, found in reductions(table.rows).items())
     return " ".join([*said, f"{REDUCTIONS}{short}." if short else WHOLE])
+
+
+def _settings(rows: pd.DataFrame, name: str) -> str:
+    """Every value that a setting has in the rows."""
+    values = {str(settings_of(text).get(name)) for text in rows["settings"].unique()} - {"None"}
+    return " or ".join(sorted(values)) or NONE
 
 
 def parts(table: Table) -> dict[str, pd.DataFrame]:

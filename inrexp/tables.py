@@ -262,10 +262,10 @@ def summary(runs: pd.DataFrame, published: tuple[float, float | None]) -> dict[s
 
 
 def left_out(rows: pd.DataFrame) -> pd.DataFrame:
-    """The runs behind the counts, by name: those without an a* (reason "no a*") and those that failed (their error)."""
-    named = rows[rows["failed"] | rows["area"].isna()]
-    error = named.get("error", "")
-    reason = (named["status"] + ": " + error).str.removesuffix(": ").where(named["failed"], "no a*")
+    """The runs behind the counts, by name: failed (with their error), no a*, or nothing left of the mask when cut."""
+    named = rows[rows["failed"] | rows["area"].isna() | rows["precision"].isna()]
+    error = (named["status"] + ": " + named.get("error", "")).str.removesuffix(": ")
+    reason = error.where(named["failed"], named["area"].isna().map({True: "no a*", False: "empty when cut"}))
     columns = ["dataset", "model", "variant", "sample", "seed", "iteration"]
     return named[columns].assign(reason=reason).rename(columns={"variant": "method"})
 

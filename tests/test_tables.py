@@ -173,6 +173,23 @@ def test_runs_without_a_star_or_that_failed_are_counted_named_and_given_no_numbe
     ]
 
 
+def test_a_mask_that_is_empty_when_cut_is_named():
+    found = rows(run("a", precision=0.8), run("b", precision=None, area=0.1))
+    assert line(tables.table_1(found), method="INR, quick")["pictures"] == 1
+    assert tables.left_out(found)[["sample", "reason"]].to_numpy().tolist() == [["b", "empty when cut"]]
+
+
+def test_the_caption_takes_cuts_and_threshold_from_the_rows():
+    own = {**FIT, "cut": 0.4, "threshold": 0.7}
+    maps = {"masks": 500, "map_cut": 0.2, "threshold": 0.7}
+    text = table_text.caption(
+        tables.table_1(rows(run(settings=json.dumps(own)), run(method="rise", settings=json.dumps(maps))))
+    )
+    assert "mask at a*, cut at 0.4 " in text
+    assert "of the map in [0, 1], cut at 0.2)" in text
+    assert "the threshold of a* is 0.7." in text
+
+
 def test_a_method_that_failed_on_every_picture_has_a_line_without_a_number():
     table = tables.table_1(rows(*TWO, failed(method="grad_cam")))
     grad_cam = line(table, method="GradCAM")
