@@ -58,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
     one.set_defaults(run=_explain)
     _add_study(commands.add_parser("study", help="methods x pictures x seeds: rows for tables 1 and 2, resumable"))
+    both = commands.add_parser("tables", help="tables 1 and 2 and their figures from a study's rows")
+    both.add_argument("results", type=Path, help="folder of `inrexp study`, or the CSV file that it exported")
+    both.add_argument("--against", metavar="METHOD", help='as the table names it, "INR, paper"; what p is against')
+    both.add_argument("--out", type=Path, default=Path("out"), help="folder for table1.csv, .tex, ... (default: out)")
+    both.set_defaults(run=_tables)
     return parser
 
 
@@ -110,6 +115,23 @@ def _study(options: argparse.Namespace) -> int:
     if counts.get("failed"):
         print("inrexp: some rows failed, their error is in the table: --retry-failed tries again", file=sys.stderr)
     return 1 if counts.get("failed") else 0
+
+
+def _tables(options: argparse.Namespace) -> int:
+    from inrexp import study_figures, table_text, tables  # a second, which the other commands need not wait
+
+    rows, seconds = tables.read_rows(options.results), tables.read_seconds(options.results)
+    made = [tables.table_1(rows, reference=options.against)]
+    figure_of = {"table1_precision": study_figures.precision_by_method, "table1_areas": study_figures.smallest_areas}
+    if (rows["iteration"] > 1).any():
+        made.append(tables.table_2(rows))
+        figure_of["table2_precision"] = study_figures.precision_by_iteration
+    written = [path for table in made for path in table_text.write(table, options.out, seconds)]
+    quick = bool(table_text.reductions(rows))
+    for name, draw in figure_of.items():
+        written.append(figures.save_figure(draw(rows), name, quick=quick, folder=options.out))
+    print(*written, sep="\n")
+    return 0
 
 
 def _explain(options: argparse.Namespace) -> int:
