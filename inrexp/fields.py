@@ -6,16 +6,25 @@ outputs gives (p, k * o, 1, h, w), the outputs of one area side by side.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from inrexp.smoothing import STEP, lattice_size, smooth_max_lattice, smooth_max_pixels, to_pixels
 
 FEATURES = ("gaussian", "octaves", "none")
+SINE_FREQUENCY = 30.0  # omega_0 of SIREN
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": torch.relu,
+    "sine": lambda x: torch.sin(SINE_FREQUENCY * x),
+}
+LATTICE_AREAS = (0.025, 0.05, 0.1, 0.2)  # extremal perturbations' own
 SPREAD = 8.0  # several outputs start this much farther apart: from one start they all descend to one mask
 
 
@@ -28,6 +37,7 @@ class MaskSource(nn.Module):
     size: tuple[int, int]
     settings: dict[str, Any]
     outputs: int = 1
+    sharpness: float = 0.0
 
     def render(self, areas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """areas (p, k) -> masks (p, k, 1, h, w), and the values (p, k, n) that the area penalty ranks (eq. 3)."""
@@ -40,6 +50,10 @@ class MaskSource(nn.Module):
     def project(self) -> None:
         """Bring parameters back into their range after an optimiser's step."""
 
+    def set_sharpness(self, sharpness: float) -> None:
+        """beta of `sharpen` from now on, in the settings too."""
+        self.sharpness = self.settings["sharpness"] = sharpness
+
     def problem(self, index: int) -> "MaskSource":
         """One of the stacked problems, as a source of its own (p = 1), detached and copied."""
         single = type(self)(self.size, [0], **self.settings)
@@ -47,6 +61,16 @@ class MaskSource(nn.Module):
         single.to(next(self.parameters()))  # before loading: float64 weights would lose digits
         single.load_state_dict(state)
         return single
+
+
+def sharpen(mask: torch.Tensor, sharpness: float) -> torch.Tensor:
+    """Heaviside projection about 1/2 (Wang, Lazarov, Sigmund 2011): 0, 1/2 and 1 stay, all else moves off 1/2.
+
+    sharpness: beta; 0 changes nothing, at 8 a value of 0.6 becomes 0.83, at 32 it is 1.00.
+    """
+    if sharpness == 0:
+        return mask
+    return 0.5 + 0.5 * torch.tanh(sharpness * (mask - 0.5)) / math.tanh(0.5 * sharpness)
 
 
 class FourierFeatures(nn.Module):
@@ -104,6 +128,8 @@ class MaskField(MaskSource):
     area_range: areas that map linearly onto a in [0, 1].
     layers, hidden: five hidden layers of 256 in the paper.  bias: start of the output's bias (0: mask near 1/2).
     outputs: masks for each area, one explanation each (beyond the paper); eq. 4 has one.
+    sharpness: of `sharpen` after the filter; 0 leaves the filter's soft edges.  A fit may let it grow.
+    activation: "relu" (eq. 4), or "sine" with the start that Sitzmann et al. 2020 give it (beyond the paper).
     """
 
     def __init__(
@@ -122,6 +148,8 @@ class MaskField(MaskSource):
         bias: float = 0.0,
         area_range: tuple[float, float] = (0.025, 0.2),
         outputs: int = 1,
+        sharpness: float = 0.0,
+        activation: str = "relu",
     ):
         super().__init__()
         if grid not in ("pixel", "lattice") and not (isinstance(grid, int) and grid >= 2):
@@ -129,7 +157,11 @@ class MaskField(MaskSource):
         if outputs < 1:
             raise ValueError(f"outputs must be 1 or more, got {outputs}")
         self.size = (int(size[0]), int(size[1]))
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {tuple(ACTIVATIONS)}, got {activation!r}")
         self.outputs = outputs
+        self.activation = activation
+        self.sharpness = sharpness
         self.settings = {
             "grid": grid,
             "features": features,
@@ -142,6 +174,8 @@ class MaskField(MaskSource):
             "bias": bias,
             "area_range": tuple(area_range),
             "outputs": outputs,
+            "sharpness": sharpness,
+            "activation": activation,
         }
         self.grid = grid
         self.area_range = (float(area_range[0]), float(area_range[1]))
@@ -154,6 +188,8 @@ class MaskField(MaskSource):
         self.biases = nn.ParameterList()
         for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
             bound = 1 / math.sqrt(fan_in)  # nn.Linear's own start
+            if activation == "sine":
+                bound = math.sqrt(6 / fan_in) / SINE_FREQUENCY
             drawn = [torch.empty(fan_in + 1, fan_out).uniform_(-bound, bound, generator=g) for g in generators]
             stacked = torch.stack(drawn)  # (p, fan_in + 1, fan_out)
             self.weights.append(nn.Parameter(stacked[:, :-1].clone()))
@@ -163,6 +199,19 @@ class MaskField(MaskSource):
             if outputs > 1:
                 self.weights[-1] *= SPREAD
 
+    def start_from(self, state: dict[str, torch.Tensor]) -> None:
+        """Give every problem the weights and features of one field.  state: its state_dict, p = 1.
+
+        Raises ValueError where the shapes are not this field's.
+        """
+        own = self.state_dict()
+        if {key: value.shape[1:] for key, value in state.items()} != {k: v.shape[1:] for k, v in own.items()}:
+            raise ValueError(
+                "initial holds a field of other features, layers or outputs than source_settings ask for: "
+                "learn one with these settings (inrexp learn)"
+            )
+        self.load_state_dict({key: value.expand_as(own[key]) for key, value in state.items()})
+
     def values(self, areas: torch.Tensor) -> torch.Tensor:
         """f_L on its grid, before the filter.  areas: (p, k).  Returns (p * k * o, 1, gh, gw) in [0, 1]."""
         low, high = self.area_range
@@ -171,7 +220,7 @@ class MaskField(MaskSource):
         x = self.encode(points.to(areas), (areas - low) / (high - low))  # (p, k * n, f)
         *hidden, last = range(len(self.weights))
         for layer in hidden:
-            x = torch.relu(torch.baddbmm(self.biases[layer], x, self.weights[layer]))
+            x = ACTIVATIONS[self.activation](torch.baddbmm(self.biases[layer], x, self.weights[layer]))
         x = torch.sigmoid(torch.baddbmm(self.biases[last], x, self.weights[last]))  # (p, k * n, o)
         if self.outputs > 1:
             x = x.unflatten(1, (areas.shape[1], -1)).transpose(2, 3)  # (p, k, o, n)
@@ -205,15 +254,15 @@ class MaskField(MaskSource):
         values = self.values(areas)
         problems, k = areas.shape[0], areas.shape[1] * self.outputs
         if self.grid == "pixel":
-            mask = smooth_max_pixels(values)
+            mask = sharpen(smooth_max_pixels(values), self.sharpness)
             return mask.view(problems, k, 1, *self.size), mask.view(problems, k, -1)
         cells = lattice_size(self.size)
         if tuple(values.shape[-2:]) != cells:
             values = F.interpolate(values, size=cells, mode="bicubic", align_corners=False).clamp(0, 1)
         coarse = smooth_max_lattice(values)  # (p * k, 1, 2 * cells)
-        mask = to_pixels(coarse, self.size)
+        mask = sharpen(to_pixels(coarse, self.size), self.sharpness)
         inside = [math.ceil(2 * side / STEP) for side in self.size]  # the last cells may reach past the picture
-        ranked = coarse[..., : inside[0], : inside[1]]
+        ranked = sharpen(coarse[..., : inside[0], : inside[1]], self.sharpness)
         return mask.reshape(problems, k, 1, *self.size), ranked.reshape(problems, k, -1)
 
 
@@ -221,6 +270,23 @@ def _pairs(columns: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """(x, y) of every grid point, row by row.  (len(rows) * len(columns), 2)."""
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     return torch.stack([x.flatten(), y.flatten()], dim=1)
+
+
+LEARNED = Path(__file__).parents[1] / "data" / "initial.safetensors"  # written by `inrexp learn`
+
+
+def read_initial(name: "str | Path") -> dict[str, torch.Tensor]:
+    """A field's state to start from: "learned" is the packaged one, else a file of `inrexp learn`.
+
+    Stored in half precision.  Raises FileNotFoundError, or ValueError for a file of another kind.
+    """
+    path = LEARNED if name == "learned" else Path(name)
+    if not path.is_file():
+        raise FileNotFoundError(f"initial: no weights at {path}; `inrexp learn FOLDER --out {path}` makes them")
+    try:
+        return {key: value.float() for key, value in load_file(path).items()}
+    except SafetensorError as error:
+        raise ValueError(f"initial: {path} is no file of `inrexp learn`: {error}") from error
 
 
 class MaskLattice(MaskSource):
@@ -235,9 +301,10 @@ class MaskLattice(MaskSource):
         size: tuple[int, int],
         seeds: Sequence[int],
         *,
-        areas: Sequence[float] = (0.025, 0.05, 0.1, 0.2),
+        areas: Sequence[float] = LATTICE_AREAS,
         margin: int = 21,
         oversample: int = STEP,
+        sharpness: float = 0.0,
     ):
         super().__init__()
         if not areas or not all(0 < area <= 1 for area in areas):
@@ -247,7 +314,8 @@ class MaskLattice(MaskSource):
         if oversample < 1:
             raise ValueError(f"oversample must be 1 or more outputs a cell, got {oversample}")
         self.size = (int(size[0]), int(size[1]))
-        self.settings = {"areas": tuple(areas), "margin": margin, "oversample": oversample}
+        self.settings = {"areas": tuple(areas), "margin": margin, "oversample": oversample, "sharpness": sharpness}
+        self.sharpness = sharpness
         self.areas = tuple(float(area) for area in areas)
         self.margin = math.ceil(margin / STEP)  # cells
         self.oversample = oversample
@@ -262,7 +330,7 @@ class MaskLattice(MaskSource):
         coarse = smooth_max_lattice(cells, self.oversample)
         edge = self.margin * STEP
         around = (self.size[0] + 2 * edge, self.size[1] + 2 * edge)
-        whole = to_pixels(coarse, around, self.oversample)  # the picture and its margin
+        whole = sharpen(to_pixels(coarse, around, self.oversample), self.sharpness)  # the picture and its margin
         mask = whole[..., edge : edge + self.size[0], edge : edge + self.size[1]]
         return mask.reshape(problems, k, 1, *self.size), whole.reshape(problems, k, -1)
 

@@ -11,11 +11,11 @@ import torch
 from tqdm.auto import tqdm
 
 from inrexp.classifiers import Classifier, Target, frozen
-from inrexp.fields import MaskField, MaskLattice, MaskSource
+from inrexp.fields import LATTICE_AREAS, MaskField, MaskLattice, MaskSource, read_initial
 from inrexp.objectives import REWARDS, area_penalty, dice_overlap, pairwise_overlap, reward
 from inrexp.perturb import BLUR_SIGMA, blend, blend_levels, blur, blur_levels, fade
 
-PERTURBATIONS = ("blur", "fade", "mixed", "levels")
+PERTURBATIONS = ("blur", "fade", "mixed", "varied", "levels")
 LEVELS = tuple(BLUR_SIGMA * (7 - i) / 7 for i in range(8))  # px; extremal perturbations' eight blur levels
 EMPTY, FULL = 0.05, 0.95  # a field's largest value, and its mean, beyond which its masks say nothing
 REPORT_EVERY = 10  # steps between looks at the device, each of which waits for it
@@ -33,13 +33,18 @@ class FitConfig:
     area_weight: lambda_r; it grows geometrically to `area_weight_end` over the first `ramp` share of the steps, or
         without an end by the factor `area_weight_growth` a step: lambda_r(t) = area_weight * growth^t.
     reward: "probability" (the paper), "log_probability" or "score".
-    perturbation: "blur" (the paper), "fade", "mixed" (blur and fade by turns) or "levels" (extremal perturbations).
+    perturbation: "blur" (the paper), "fade", "mixed" (blur and fade by turns), "varied" (by
+        turns blurs of half, once and twice `blur_sigma`, and fade) or "levels" (extremal perturbations).
     blur_sigma: px; the paper names no value, 20 is extremal perturbations' strongest blur.
     cut: "none", or "straight_through": the classifier sees the mask cut to 0/1, the gradient passes as if uncut;
         "late" does so on every second step of the last third.
+    sharpness: of the masks (`fields.sharpen`), constant or growing geometrically to `sharpness_end` over the first
+        `ramp` of the steps; the fitted masks keep the last one.
     flip: mirror the picture on even steps.  dice_weight: lambda_d of eq. 6, used where a baseline is given and, pair by
         pair, between the outputs of a field that has several (source_settings={"outputs": n}); it grows geometrically
         to `dice_weight_end` over `ramp` too, since a strong Dice term at the start empties the mask for good.
+    initial: where a field starts: None, random weights by the seed; "learned", the packaged ones; or a file that
+        `initial.learn` wrote. From the same start, seeds differ in the areas drawn only.
     source: "field" (the INR) or "lattice" (extremal perturbations).  source_settings: passed to it.
     """
 
@@ -60,9 +65,12 @@ class FitConfig:
     perturbation: str = "blur"
     blur_sigma: float = BLUR_SIGMA
     cut: str = "none"
+    sharpness: float = 0.0
+    sharpness_end: float | None = None
     flip: bool = False
     dice_weight: float = 1.0
     dice_weight_end: float | None = None
+    initial: str | None = None
     source: str = "field"
     source_settings: dict[str, Any] = field(default_factory=dict)
 
@@ -92,6 +100,12 @@ class FitConfig:
                 "above 0 with a dice_weight above 0, or None",
             ),
             "lr_end": (self.lr_end is None or self.lr_end >= 0, "0 or more, or None"),
+            "initial": (self.initial is None or self.source == "field", "None for source='lattice'"),
+            "sharpness": (self.sharpness >= 0, "0 or more"),
+            "sharpness_end": (
+                self.sharpness_end is None or (self.sharpness_end > 0 and self.sharpness > 0),
+                "above 0 with a sharpness above 0, or None",
+            ),
             "source": (self.source in ("field", "lattice"), "'field' or 'lattice'"),
         }
         for name, (good, wanted) in checks.items():
@@ -99,6 +113,13 @@ class FitConfig:
                 raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)!r}")
         if self.sampling == "fixed" and self.source != "lattice":
             raise ValueError("sampling must be 'uniform' or 'stratified' for a field; 'fixed' is for source='lattice'")
+
+    @property
+    def masks_per_step(self) -> int:
+        """Classifier passes a step and problem."""
+        if self.sampling == "fixed":
+            return len(self.source_settings.get("areas", LATTICE_AREAS))
+        return self.areas_per_step * self.source_settings.get("outputs", 1)
 
     def area_weight_at(self, step: int) -> float:
         """lambda_r at a step: constant, growing by a factor a step, or up to an end after `ramp` of the steps."""
@@ -112,6 +133,12 @@ class FitConfig:
             return self.dice_weight
         return self._grown(self.dice_weight, self.dice_weight_end, step)
 
+    def sharpness_at(self, step: int) -> float:
+        """beta at a step: constant, or geometric growth that ends after `ramp` of the steps."""
+        if self.sharpness_end is None:
+            return self.sharpness
+        return self._grown(self.sharpness, self.sharpness_end, step)
+
     def _grown(self, start: float, end: float, step: int) -> float:
         progress = min(1.0, step / max(1.0, self.ramp * self.steps - 1))
         return start * (end / start) ** progress
@@ -119,7 +146,10 @@ class FitConfig:
     def make_source(self, size: tuple[int, int], seeds: Sequence[int]) -> MaskSource:
         if self.source == "lattice":
             return MaskLattice(size, seeds, **self.source_settings)
-        return MaskField(size, seeds, area_range=self.area_range, **self.source_settings)
+        field = MaskField(size, seeds, area_range=self.area_range, **self.source_settings)
+        if self.initial is not None:
+            field.start_from(read_initial(self.initial))
+        return field
 
 
 PRESETS: dict[str, FitConfig] = {
@@ -213,12 +243,14 @@ def fit(
     max_batch: int = 64,
     progress: bool = True,
     callback: Callback | None = None,
+    start: dict[str, torch.Tensor] | None = None,
 ) -> list[Fitted]:
     """Fit one mask source per problem; all problems that fit into one classifier batch advance together.
 
     A problem's result does not depend on which others are fitted beside it.
     max_batch: pictures in one classifier pass, which bounds memory; more problems run one group after another.
     callback: called every few steps with (step, {"loss", "probability"}, the stacked source); may raise to stop.
+    start: a field's state (p = 1) from which every problem starts, in place of `config.initial`.
     Ctrl-C ends the fit, keeps what was fitted so far and says so; problems not begun are missing from the result.
     """
     if not problems:
@@ -231,12 +263,12 @@ def fit(
     (shape,) = sizes
     if len(shape) != 4 or shape[:2] != (1, 3):
         raise ValueError(f"problems must have images (1, 3, h, w), got {shape}: one Problem for each picture")
-    per_group = max(1, max_batch // _masks_per_step(config))
+    per_group = max(1, max_batch // config.masks_per_step)
     fitted: list[Fitted] = []
-    for start in range(0, len(problems), per_group):
-        group = problems[start : start + per_group]
+    for first in range(0, len(problems), per_group):
+        group = problems[first : first + per_group]
         try:
-            loop = _Loop(classifier, group, config)
+            loop = _Loop(classifier, group, config, start)
         except KeyboardInterrupt:
             if not fitted:
                 raise
@@ -260,21 +292,23 @@ def fit(
     return fitted
 
 
-def _masks_per_step(config: FitConfig) -> int:
-    if config.sampling == "fixed":
-        return len(config.make_source((8, 8), [0]).areas)  # type: ignore[arg-type]
-    return config.areas_per_step * config.source_settings.get("outputs", 1)
-
-
 class _Loop:
     """The tensors of one group of problems, and the steps over them."""
 
     interrupted: str = ""  # "interrupted at step n" after Ctrl-C
 
-    def __init__(self, classifier: Classifier, problems: Sequence[Problem], config: FitConfig):
+    def __init__(
+        self,
+        classifier: Classifier,
+        problems: Sequence[Problem],
+        config: FitConfig,
+        start: dict[str, torch.Tensor] | None = None,
+    ):
         self.classifier, self.problems, self.config = classifier, problems, config
         images = torch.cat([problem.image for problem in problems])  # (p, 3, h, w)
         self.source = config.make_source((images.shape[-2], images.shape[-1]), [problem.seed for problem in problems])
+        if start is not None and isinstance(self.source, MaskField):
+            self.source.start_from(start)
         self.source.to(device=images.device, dtype=images.dtype)
         self.areas = self._draw_areas().to(images)  # (p, steps, k)
         self.baseline = self._stack_baselines(images)
@@ -312,8 +346,11 @@ class _Loop:
         return torch.cat([one.to(images) for one in stacked])[:, None]  # (p, 1, 1, h, w)
 
     def _perturbed(self, images: torch.Tensor) -> list[torch.Tensor]:
-        kinds = {"blur": ["blur"], "fade": ["fade"], "mixed": ["blur", "fade"], "levels": []}[self.config.perturbation]
-        return [blur(images, self.config.blur_sigma) if kind == "blur" else fade(images) for kind in kinds]
+        """What a step's blend shows where the mask is 0; the steps take them by turns."""
+        sigma = self.config.blur_sigma
+        blurs = {"blur": [sigma], "mixed": [sigma], "varied": [sigma / 2, sigma, 2 * sigma]}
+        shown = [blur(images, one) for one in blurs.get(self.config.perturbation, [])]
+        return [*shown, fade(images)] if self.config.perturbation in ("fade", "mixed", "varied") else shown
 
     def run(self, *, progress: bool, callback: Callback | None) -> list[Fitted]:
         config = self.config
@@ -393,6 +430,7 @@ class _Loop:
         """
         config = self.config
         areas = self.areas[:, step]  # (p, k)
+        self.source.set_sharpness(config.sharpness_at(step))
         mask, ranked = self.source.render(areas)
         outputs = self.source.outputs
         areas = areas.repeat_interleave(outputs, 1)  # from here on, k counts every output of an area

@@ -2,14 +2,15 @@
 
 import torch
 
-REWARDS = ("probability", "log_probability", "score")
+REWARDS = ("probability", "log_probability", "log_odds", "score")
 
 
 def reward(scores: torch.Tensor, target: torch.Tensor, kind: str, activation: str = "softmax") -> torch.Tensor:
     """Phi of eq. 2, or a monotone relative of it.
 
     scores: (n, C) before the activation.  target: (n, C) 0/1, the classes whose probabilities add up.  Returns (n,).
-    kind: "probability" (the paper), "log_probability", or "score" (extremal perturbations; log-sum-exp over the set).
+    kind: "probability" (the paper), "log_probability", "log_odds" (against all other classes), or "score" (extremal
+        perturbations; log-sum-exp over the set).
     activation: "softmax" or, for multi-label heads, "sigmoid" (a set of classes then counts by its mean).
     """
     inside = scores.masked_fill(target == 0, -torch.inf)
@@ -17,8 +18,12 @@ def reward(scores: torch.Tensor, target: torch.Tensor, kind: str, activation: st
         return inside.logsumexp(1)
     if activation == "softmax":
         log_probability = inside.logsumexp(1) - scores.logsumexp(1)
+        if kind == "log_odds":
+            return inside.logsumexp(1) - scores.masked_fill(target != 0, -torch.inf).logsumexp(1)
     else:
         log_probability = (torch.sigmoid(scores) * target).sum(1).div(target.sum(1)).clamp_min(1e-30).log()
+    if kind == "log_odds":  # of sigmoids
+        return log_probability - torch.log1p(-log_probability.exp().clamp(max=1 - 1e-6))
     return log_probability if kind == "log_probability" else log_probability.exp()
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from inrexp.fields import FEATURES, FourierFeatures, MaskField, MaskLattice, MaskSource
+from inrexp.fields import FEATURES, FourierFeatures, MaskField, MaskLattice, MaskSource, read_initial, sharpen
 from inrexp.smoothing import smooth_max_lattice, to_pixels
 
 SMALL = {"hidden": 16, "layers": 3, "feature_count": 12, "scale": 1.0}
@@ -241,3 +241,63 @@ def test_settings_rebuild_a_source(source: MaskSource):
     again.load_state_dict(source.state_dict())
     areas = torch.tensor([[0.05, 0.1]])
     assert torch.equal(again(areas), source(areas))
+
+
+def test_sharpening_keeps_0_the_half_and_1_and_moves_the_rest_apart():
+    values = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
+    assert sharpen(values, 0.0) is values
+    by_hand = 0.5 + 0.5 * math.tanh(8 * 0.25) / math.tanh(4)
+    assert sharpen(values, 8.0).tolist() == pytest.approx([0, 1 - by_hand, 0.5, by_hand, 1], abs=1e-6)
+    assert sharpen(values, 1e-3).tolist() == pytest.approx(values.tolist(), abs=1e-6)  # continuous at 0
+
+
+@pytest.mark.parametrize("grid", ["pixel", "lattice", 8])
+def test_a_sharp_field_is_its_own_cut(grid: str | int):
+    field = MaskField((56, 42), [0], grid=grid, **SMALL)
+    soft = field(AREAS)
+    field.set_sharpness(1e4)
+    sharp, ranked = field.render(AREAS)
+    assert torch.equal((sharp > 0.5), (soft > 0.5))
+    assert float(((sharp > 0.01) & (sharp < 0.99)).float().mean()) < 0.01
+    assert float(((ranked > 0.01) & (ranked < 0.99)).float().mean()) < 0.01
+
+
+def test_sharpness_is_kept_with_a_single_problem():
+    field = MaskField((56, 42), [0, 1], **SMALL)
+    field.set_sharpness(16.0)
+    single = field.problem(1)
+    assert single.sharpness == 16.0
+    assert torch.allclose(single(AREAS)[0], field(AREAS.expand(2, -1))[1], atol=1e-6)
+
+
+def test_a_sine_field_starts_with_the_spread_that_its_authors_give_it():
+    settings = {**SMALL, "features": "none", "activation": "sine", "hidden": 256}
+    field = MaskField((56, 42), [0], **settings).requires_grad_(False)
+    bound = math.sqrt(6 / 256) / 30
+    assert float(field.weights[1].abs().max()) == pytest.approx(bound, rel=0.01)
+    assert field(AREAS).std() > 0
+    with pytest.raises(ValueError, match="activation must be one of .*'relu', 'sine'"):
+        MaskField((56, 42), [0], activation="tanh")
+
+
+def test_every_problem_starts_from_the_one_field_it_is_given():
+    given = MaskField((56, 42), [7], **SMALL)
+    field = MaskField((56, 42), [0, 1], **SMALL)
+    field.start_from(given.state_dict())
+    both = field(AREAS.expand(2, -1))
+    assert torch.allclose(both[0], given(AREAS)[0], atol=1e-6)
+    assert torch.equal(both[0], both[1])
+
+
+def test_a_start_of_another_shape_is_refused():
+    field = MaskField((56, 42), [0], **SMALL)
+    with pytest.raises(ValueError, match=r"initial holds a field of other features.*inrexp learn"):
+        field.start_from(MaskField((56, 42), [0], **{**SMALL, "hidden": 8}).state_dict())
+
+
+def test_a_start_that_is_missing_or_no_weights_is_said_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"initial: no weights at .*inrexp learn"):
+        read_initial(tmp_path / "none.safetensors")
+    (tmp_path / "text.safetensors").write_text("not weights")
+    with pytest.raises(ValueError, match=r"initial: .*text.safetensors is no file of"):
+        read_initial(tmp_path / "text.safetensors")

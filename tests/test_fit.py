@@ -62,6 +62,35 @@ def test_the_area_weight_grows_geometrically_to_its_end():
     assert FitConfig(area_weight=3.0).area_weight_at(1234) == 3
 
 
+def test_the_sharpness_grows_to_its_end_and_the_fitted_masks_keep_it(planted: Planted):
+    config = dataclasses.replace(BRIEF, sharpness=2.0, sharpness_end=32.0, ramp=0.5)
+    assert config.sharpness_at(0) == 2
+    assert config.sharpness_at(config.steps) == pytest.approx(32)
+    assert FitConfig(sharpness=4.0).sharpness_at(77) == 4
+    (one,) = fit(planted.classifier, [Problem(planted.image, STRIPES)], config, progress=False)
+    assert one.source.sharpness == pytest.approx(32)
+    assert one.source.settings["sharpness"] == pytest.approx(32)
+
+
+def test_varied_perturbations_are_three_blurs_and_fade_by_turns(planted: Planted):
+    loop = _Loop(
+        planted.classifier, [Problem(planted.image, STRIPES)], dataclasses.replace(BRIEF, perturbation="varied")
+    )
+    nothing = torch.zeros(1, 2, 1, 112, 112)
+    shown = [
+        planted.classifier.normalise(one)
+        for one in (*(blur(planted.image, s) for s in (10, 20, 40)), planted.image * 0)
+    ]
+    for step in range(8):
+        assert torch.allclose(loop._blended(nothing, step)[0, :1], shown[step % 4], atol=1e-5)
+
+
+def test_passes_a_step_are_areas_times_outputs_or_the_lattices_areas():
+    assert FitConfig(areas_per_step=3, source_settings={"outputs": 2}).masks_per_step == 6
+    assert PRESETS["extremal_perturbation"].masks_per_step == 4
+    assert FitConfig(source="lattice", sampling="fixed").masks_per_step == 4
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -83,6 +112,9 @@ def test_the_area_weight_grows_geometrically_to_its_end():
         ({"blur_sigma": 0}, "blur_sigma must be above 0 px"),
         ({"cut": "hard"}, "cut must be"),
         ({"dice_weight": -1}, "dice_weight must be 0 or more"),
+        ({"sharpness": -1}, "sharpness must be 0 or more"),
+        ({"sharpness_end": 8.0}, "sharpness_end must be above 0 with a sharpness above 0"),
+        ({"initial": "learned", "source": "lattice"}, "initial must be None for source='lattice'"),
         ({"source": "unet"}, "source must be 'field' or 'lattice'"),
     ],
 )
@@ -263,8 +295,11 @@ def test_every_option_fits(planted: Planted):
     for change in (
         {"perturbation": "fade"},
         {"perturbation": "mixed"},
+        {"perturbation": "varied"},
         {"perturbation": "levels"},
         {"reward": "log_probability"},
+        {"reward": "log_odds"},
+        {"sharpness": 1.0, "sharpness_end": 16.0},
         {"reward": "score"},
         {"cut": "straight_through"},
         {"cut": "late"},

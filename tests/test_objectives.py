@@ -125,3 +125,12 @@ def test_gradients_of_the_penalty_and_of_dice():
     other = torch.rand(2, 1, 4, 5, generator=generator, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda m: area_penalty(m, area(0.2, 0.55)), mask)
     assert torch.autograd.gradcheck(lambda m: dice_overlap(m, other), mask)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_log_odds_set_the_class_against_all_others(activation: str):
+    scores = torch.tensor([[0.3, 1.2, -0.4]], dtype=torch.float64)
+    target = torch.tensor([[0, 1, 0]])
+    p = scores.softmax(1)[0, 1] if activation == "softmax" else scores.sigmoid()[0, 1]
+    found = reward(scores, target, "log_odds", activation)
+    assert float(found[0]) == pytest.approx(float(torch.log(p / (1 - p))), abs=1e-6)
