@@ -16,12 +16,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from inrexp.smoothing import STEP, lattice_size, smooth_max_lattice, smooth_max_pixels, to_pixels
+from inrexp.smoothing import STEP, lattice_size, resize, smooth_max_lattice, smooth_max_pixels, to_pixels
 
 FEATURES = ("gaussian", "octaves", "none")
 SINE_FREQUENCY = 30.0  # omega_0 of SIREN
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "relu": torch.relu,
+    "relu": torch.relu_,  # in place: no gradient needs what went in
     "sine": lambda x: torch.sin(SINE_FREQUENCY * x),
 }
 LATTICE_AREAS = (0.025, 0.05, 0.1, 0.2)  # extremal perturbations' own
@@ -132,6 +132,8 @@ class MaskField(MaskSource):
     activation: "relu" (eq. 4), or "sine" with the start that Sitzmann et al. 2020 give it (beyond the paper).
     """
 
+    points: torch.Tensor
+
     def __init__(
         self,
         size: tuple[int, int],
@@ -184,6 +186,9 @@ class MaskField(MaskSource):
             generators, kind=features, scale=scale, count=feature_count, octaves=octaves, area_scale=area_scale
         )
         widths = [self.encode.width, *[hidden] * layers, outputs]
+        rows, columns = self._points()
+        self.points_shape = (len(rows), len(columns))
+        self.register_buffer("points", _pairs(columns, rows), persistent=False)  # (gh * gw, 2) as (x, y)
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
@@ -215,16 +220,14 @@ class MaskField(MaskSource):
     def values(self, areas: torch.Tensor) -> torch.Tensor:
         """f_L on its grid, before the filter.  areas: (p, k).  Returns (p * k * o, 1, gh, gw) in [0, 1]."""
         low, high = self.area_range
-        rows, columns = self._points()
-        points = _pairs(columns, rows)  # (gh * gw, 2) as (x, y)
-        x = self.encode(points.to(areas), (areas - low) / (high - low))  # (p, k * n, f)
+        x = self.encode(self.points, (areas - low) / (high - low))  # (p, k * n, f)
         *hidden, last = range(len(self.weights))
         for layer in hidden:
             x = ACTIVATIONS[self.activation](torch.baddbmm(self.biases[layer], x, self.weights[layer]))
         x = torch.sigmoid(torch.baddbmm(self.biases[last], x, self.weights[last]))  # (p, k * n, o)
         if self.outputs > 1:
             x = x.unflatten(1, (areas.shape[1], -1)).transpose(2, 3)  # (p, k, o, n)
-        return x.reshape(-1, 1, len(rows), len(columns))
+        return x.reshape(-1, 1, *self.points_shape)
 
     def output(self, index: int) -> "MaskField":
         """One of the outputs as a field of its own, detached and copied."""
@@ -258,7 +261,7 @@ class MaskField(MaskSource):
             return mask.view(problems, k, 1, *self.size), mask.view(problems, k, -1)
         cells = lattice_size(self.size)
         if tuple(values.shape[-2:]) != cells:
-            values = F.interpolate(values, size=cells, mode="bicubic", align_corners=False).clamp(0, 1)
+            values = resize(values, cells)
         coarse = smooth_max_lattice(values)  # (p * k, 1, 2 * cells)
         mask = sharpen(to_pixels(coarse, self.size), self.sharpness)
         inside = [math.ceil(2 * side / STEP) for side in self.size]  # the last cells may reach past the picture

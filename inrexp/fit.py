@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from inrexp.classifiers import Classifier, Target, frozen
 from inrexp.fields import LATTICE_AREAS, MaskField, MaskLattice, MaskSource, read_initial
+from inrexp.folding import folded
 from inrexp.objectives import REWARDS, area_penalty, dice_overlap, pairwise_overlap, reward
 from inrexp.perturb import BLUR_SIGMA, blend, blend_levels, blur, blur_levels, fade
 
@@ -152,6 +153,21 @@ class FitConfig:
         return field
 
 
+SMOOTH: dict[str, Any] = {"grid": 16, "scale": 2.0, "area_scale": 0.25, "bias": 2.0}  # a field for the 21 px filter
+CRISP: dict[str, Any] = {
+    "steps": 150,
+    "lr": 2e-3,
+    "lr_end": 2e-4,
+    "areas_per_step": 2,
+    "sampling": "stratified",
+    "area_weight": 1.0,
+    "area_weight_end": 1000.0,
+    "ramp": 0.8,
+    "reward": "log_probability",
+    "sharpness": 2.0,
+    "sharpness_end": 64.0,
+    "dice_weight_end": 30.0,
+}
 PRESETS: dict[str, FitConfig] = {
     # Section 3.4, every number of it: 4000 steps, Adam 1e-4, one uniform area a step, weight 1, every pixel.
     "paper": FitConfig(source_settings={"grid": "pixel"}),
@@ -159,19 +175,12 @@ PRESETS: dict[str, FitConfig] = {
     "paper_lattice": FitConfig(source_settings={"grid": "lattice"}),
     # A laptop's, 300 classifier passes. A growing area weight closes the leak of the constant one, and log-probability
     # keeps a gradient where a saturated softmax has none (README, "Presets", has what was measured).
-    "quick": FitConfig(
-        steps=150,
-        lr=2e-3,
-        lr_end=2e-4,
-        areas_per_step=2,
-        sampling="stratified",
-        area_weight=1.0,
-        area_weight_end=1000.0,
-        ramp=0.8,
-        reward="log_probability",
-        dice_weight_end=30.0,
-        source_settings={"grid": 16, "scale": 2.0, "area_scale": 0.25, "bias": 2.0},
-    ),
+    "quick": FitConfig(**{**CRISP, "sharpness": 0.0, "sharpness_end": None}, source_settings=SMOOTH),
+    # Masks that mean what they show: sharpened to 0/1 while they are fitted, so that nothing is left in between for the
+    # class to come through (notebook 09, data/results/variants.csv).
+    "crisp": FitConfig(**CRISP, source_settings=SMOOTH),
+    # The same in half the passes, from weights learned on other pictures.
+    "crisp_learned": FitConfig(**{**CRISP, "steps": 75}, initial="learned", source_settings=SMOOTH),
     # Fong, Patrick, Vedaldi 2019 as published: a free lattice for each area, raw score, eight blur levels, mirroring.
     "extremal_perturbation": FitConfig(
         steps=800,
@@ -263,6 +272,7 @@ def fit(
     (shape,) = sizes
     if len(shape) != 4 or shape[:2] != (1, 3):
         raise ValueError(f"problems must have images (1, 3, h, w), got {shape}: one Problem for each picture")
+    classifier = folded(classifier, problems[0].image)  # a copy: the given model is not touched
     per_group = max(1, max_batch // config.masks_per_step)
     fitted: list[Fitted] = []
     for first in range(0, len(problems), per_group):
@@ -374,7 +384,7 @@ class _Loop:
                     died = torch.where(alive, died, died.clamp(max=step))
                     with torch.no_grad():  # these weights gave a finite loss: they are the last good state
                         for kept, parameter in zip(good, parameters, strict=True):
-                            kept.copy_(torch.where(alive.view(-1, *[1] * (kept.dim() - 1)), parameter, kept))
+                            torch.where(alive.view(-1, *[1] * (kept.dim() - 1)), parameter, kept, out=kept)
                     loss.sum().backward()
                     optimiser.step()
                     self.source.project()
@@ -415,7 +425,7 @@ class _Loop:
         config = self.config
         if config.optimiser == "sgd":
             return torch.optim.SGD(parameters, config.lr, momentum=config.momentum, dampening=config.dampening)
-        return torch.optim.Adam(parameters, config.lr)
+        return torch.optim.Adam(parameters, config.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
 
     def _lr_share(self, step: int) -> float:
         if self.config.lr_end is None:

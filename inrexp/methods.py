@@ -18,7 +18,7 @@ from inrexp.many import Explanations, NumberedCallback, explain_in_turn, explain
 from inrexp.saliency import grad_cam_map, rise_map
 
 Picture = str | Path | Image.Image | torch.Tensor
-DEFAULT_PRESET = "quick"
+DEFAULT_PRESET = "crisp"
 
 
 def as_image(classifier: Classifier, picture: Picture) -> torch.Tensor:
