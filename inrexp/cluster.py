@@ -8,7 +8,7 @@ import contextlib
 import functools
 import time
 import tomllib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,11 @@ from inrexp.scores import failed
 from inrexp.study import POLL, Executor, Report, compute
 
 PLACES = "local:N (processes here), slurm:FILE.toml (SLURMCluster's keywords, and jobs = N) or dask:ADDRESS"
-DEATHS = 5  # workers that may die under a task before it counts as failed; a job queue takes nodes away without guilt
+CONFIG = {
+    "distributed.scheduler.allowed-failures": 5,  # workers that die under a task before it counts as failed
+    "distributed.comm.timeouts.connect": "120s",  # a busy machine takes longer than Dask's 30 s to load torch
+    "distributed.comm.timeouts.tcp": "120s",
+}
 
 
 def on_cluster(
@@ -42,7 +46,7 @@ def on_cluster(
         raise RuntimeError("a cluster needs Dask, an optional extra: pip install 'inrexp[cluster]'") from error
 
     def execute(tasks: Iterator[Task | None], report: Report) -> Generator[tuple[Task, list[Result]], None, None]:
-        with _client(kind, where) as client:
+        with _client(kind, where) as (client, renew):
             pending: dict[Any, Task] = {}
             more = True
             while more or pending:
@@ -52,6 +56,7 @@ def on_cluster(
                         more = task is None  # None: other processes have all that is left for now
                         break
                     pending[client.submit(_work, plan, classifier, device, task, pure=False)] = task
+                renew()
                 if not pending:
                     time.sleep(POLL if more else 0)
                     continue
@@ -87,27 +92,29 @@ def _outcome(future: Any, task: Task) -> list[Result]:
 
 
 @contextlib.contextmanager
-def _client(kind: str, where: str) -> Iterator[Any]:
+def _client(kind: str, where: str) -> Iterator[tuple[Any, Callable[[], None]]]:
+    """A client, and what replaces workers that are gone: a busy machine loses them, a queue ends their jobs."""
     import dask
     from dask.distributed import Client, LocalCluster
 
     if kind == "dask":
         with Client(where) as client:
-            yield client
+            yield client, lambda: None
         return
-    with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}):
+    with dask.config.set(CONFIG):
         if kind == "local":
-            cluster: Any = LocalCluster(
-                n_workers=int(where), threads_per_worker=1, memory_limit=0, dashboard_address=None
-            )
+            wanted = int(where)
+            cluster = LocalCluster(n_workers=wanted, threads_per_worker=1, memory_limit=0, dashboard_address=None)
+            scale = functools.partial(cluster.scale, wanted)
         else:
-            cluster = slurm_cluster(where)
+            cluster, wanted = slurm_cluster(where)
+            scale = functools.partial(cluster.scale, jobs=wanted)
         with cluster, Client(cluster) as client:
-            yield client
+            yield client, lambda: scale() if len(client.nthreads()) < wanted else None
 
 
-def slurm_cluster(file: "str | Path") -> Any:
-    """dask-jobqueue's SLURMCluster from a TOML file: `jobs`, how many to keep queued or running, and its keywords.
+def slurm_cluster(file: "str | Path") -> tuple[Any, int]:
+    """dask-jobqueue's SLURMCluster from a TOML file: its keywords, and `jobs`, how many to keep queued or running.
 
     Raises FileNotFoundError, and ValueError for a file without `jobs`.
     """
@@ -121,6 +128,4 @@ def slurm_cluster(file: "str | Path") -> Any:
             f"{file} must say how many jobs, jobs = 8, beside SLURMCluster's keywords (queue, memory, ...)"
         )
     jobs = keywords.pop("jobs")
-    cluster = SLURMCluster(**{"cores": 1, "processes": 1, **keywords})
-    cluster.scale(jobs=jobs)
-    return cluster
+    return SLURMCluster(**{"cores": 1, "processes": 1, **keywords}), jobs

@@ -31,7 +31,7 @@ def test_a_worker_killed_midway_changes_nothing_in_the_table(tmp_path: Path, mon
 
     def kill() -> None:
         while rows_in(tmp_path / "cluster") < 3:
-            time.sleep(0.01)
+            time.sleep(0.05)
         nanny = clusters[0].workers[0]
         killed.append(nanny.pid)
         os.kill(nanny.pid, signal.SIGKILL)
@@ -76,9 +76,11 @@ def test_a_lost_cluster_ends_the_study_and_records_no_failure():
 def test_slurm_jobs_are_described_by_a_toml_file(tmp_path: Path):
     pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: pip install 'inrexp[cluster]'")
     file = tmp_path / "slurm.toml"
-    file.write_text('jobs = 0\nqueue = "gpu"\nmemory = "16GB"\njob_extra_directives = ["--gres=gpu:1"]\n')
-    with slurm_cluster(file) as queue:
+    file.write_text('jobs = 8\nqueue = "gpu"\nmemory = "16GB"\njob_extra_directives = ["--gres=gpu:1"]\n')
+    queue, jobs = slurm_cluster(file)
+    with queue:
         script = queue.job_script()
+    assert jobs == 8
     assert "#SBATCH -p gpu" in script
     assert "#SBATCH --gres=gpu:1" in script
     assert "--nthreads 1" in script

@@ -1,5 +1,6 @@
 """inrexp study: killed, interrupted, shared, full disks; a picture that fails; what is a key and what is not."""
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -79,7 +80,7 @@ def started(target: Callable, *arguments) -> multiprocessing.Process:
 
 def rows_in(folder: Path) -> int:
     try:
-        with sqlite3.connect(folder / results.FILE, timeout=60) as database:
+        with contextlib.closing(sqlite3.connect(folder / results.FILE, timeout=60)) as database:
             return database.execute("SELECT count(*) FROM rows").fetchone()[0]
     except sqlite3.OperationalError:  # not there yet
         return 0
