@@ -185,7 +185,8 @@ def difficult_counts(annotations: list[Annotation]) -> tuple[list[str], list[str
     if best == DIFFICULT and off == 0:
         return [*facts, f"the default gives the published {published['pictures']} and {published['pairs']}"], []
     if off == 0:
-        return facts, [f"the published counts are those of {best}, not of the default: give load_dataset(rule=...)"]
+        fitting = "; ".join(str(rule) for off, *_, rule in rows if off == 0)
+        return facts, [f"not the default, but {fitting} gives the published counts: load_dataset(name, rule=...)"]
     differ = [
         f"{label} {found} for {wanted}"
         for label, found, wanted in zip(VOC_CLASSES, pairs, by_class, strict=True)

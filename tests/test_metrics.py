@@ -135,3 +135,14 @@ def test_rank_similarity_agrees_with_scipy_also_for_ties():
 def test_wrong_shapes_are_named(call, word):
     with pytest.raises(ValueError, match=word):
         call()
+
+
+def test_pixels_that_do_not_count_are_left_out_of_both_sums():
+    mask = torch.ones(1, 1, 2, 4)
+    truth = torch.tensor([[True, False, False, False], [True, False, False, False]])
+    counted = torch.tensor([[True, True, False, False], [True, True, False, False]])
+    assert metrics.precision(mask, truth).tolist() == [0.25]
+    assert metrics.precision(mask, truth, counted=counted).tolist() == [0.5]
+    assert metrics.precision(mask, truth, counted=torch.zeros_like(truth)).isnan().all()
+    with pytest.raises(ValueError, match=r"counted is \(1, 4\) pixels, truth is \(2, 4\)"):
+        metrics.precision(mask, truth, counted=counted[:1])
