@@ -13,6 +13,7 @@ import torch
 
 from inrexp import cluster, figures
 from inrexp.classifiers import load_classifier
+from inrexp.data_check import check_data
 from inrexp.explanation import CUT, Explanation
 from inrexp.fit import PRESETS
 from inrexp.images import PACKAGED, load_picture, written_whole
@@ -63,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     both.add_argument("--against", metavar="METHOD", help='as the table names it, "INR, paper"; what p is against')
     both.add_argument("--out", type=Path, default=Path("out"), help="folder for table1.csv, .tex, ... (default: out)")
     both.set_defaults(run=_tables)
+    data = commands.add_parser("data", help="what data/README.md lists").add_subparsers(required=True, metavar="COMMAND")
+    check = data.add_parser("check", help="counts, sizes and every file of a copy")
+    check.add_argument("name", help="imagenet-s50, voc07, voc07-difficult, resnet50_voc, folder, ...")
+    check.add_argument("--folder", type=Path, help="where it lies (default: below $INREXP_DATA or data/external)")
+    check.set_defaults(run=_check_data)
     return parser
 
 
@@ -132,6 +138,12 @@ def _tables(options: argparse.Namespace) -> int:
         written.append(figures.save_figure(draw(rows), name, quick=quick, folder=options.out))
     print(*written, sep="\n")
     return 0
+
+
+def _check_data(options: argparse.Namespace) -> int:
+    report = check_data(options.name, options.folder)
+    print(report)
+    return 1 if report.problems else 0
 
 
 def _explain(options: argparse.Namespace) -> int:
