@@ -1,0 +1,51 @@
+"""The static book: built once from the committed notebooks, offline, without executing anything."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `make book` builds it: any warning, a reference that leads nowhere too, is an error."""
+    out = tmp_path_factory.mktemp("book")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", str(out / "cache"), str(ROOT / "book")]
+    answer = subprocess.run([*command, str(out / "site")], capture_output=True, text=True, timeout=600)
+    assert answer.returncode == 0, answer.stderr
+    return out / "site"
+
+
+def test_every_notebook_is_a_page_with_its_figures(book: Path):
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        page = (book / "notebooks" / f"{path.stem}.html").read_text()
+        pictures = [source for source in re.findall(r'<img[^>]* src="([^"]+)"', page) if "_images" in source]
+        assert len(pictures) == path.read_text().count('"image/png": "'), path.name
+        assert all((book / "notebooks" / picture).stat().st_size > 1000 for picture in pictures)
+        assert "Explorer(children" not in page
+        assert "step/s" not in page
+
+
+def test_every_module_is_in_the_api_reference(book: Path):
+    modules = {path.stem for path in (ROOT / "inrexp").glob("*.py") if path.stem != "__init__"}
+    assert {path.stem.removeprefix("inrexp.") for path in (book / "api").glob("inrexp.*.html")} == modules
+    assert 'id="inrexp.objectives.area_penalty"' in (book / "api" / "inrexp.objectives.html").read_text()
+
+
+def test_the_papers_seven_equations_are_there(book: Path):
+    page = (book / "method.html").read_text()
+    assert re.findall(r'class="eqno">\((\d)\)', page) == list("1234567")
+
+
+def test_a_reader_without_internet_has_the_whole_book(book: Path):
+    assert (book / "_static" / "mathjax" / "tex-chtml.js").stat().st_size > 100_000
+    for page in book.rglob("*.html"):
+        wanted = re.findall(
+            r'<(?:script|img)[^>]* src="([^"]+)"|<link[^>]*rel="(?:stylesheet|preload)[^>]*>', page.read_text()
+        )
+        assert not [source for source in wanted if source.startswith(("http", "//"))], page
