@@ -3,11 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 NOTEBOOK_TIMEOUT ?= 900
 
 .DEFAULT_GOAL := help
-.PHONY: help env figures notebooks test quick lint lock clean
+.PHONY: help env figures paper notebooks book chromium browser test quick lint bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -23,22 +22,30 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 figures: $(READY)  ## run every notebook in quick mode on the packaged model and pictures; writes figures/
-	@mkdir -p out/notebooks
-	@set -e; for notebook in $(NOTEBOOKS); do \
-		echo "== $$notebook"; \
-		$(BIN)/python -m papermill "$$notebook" "out/$$notebook" --cwd notebooks --kernel python3 \
-			--execution-timeout $(NOTEBOOK_TIMEOUT) --progress-bar --no-log-output; \
-	done; ls -1 figures/
+	$(BIN)/inrexp run all --execution-timeout $(NOTEBOOK_TIMEOUT) $(if $(DEVICE),--device $(DEVICE))
+	@ls -1 figures/
+
+paper: $(READY)  ## run every notebook with the paper's settings (DEVICE=cuda); interrupted, it goes on where it stopped
+	$(BIN)/inrexp run all --full --resume $(if $(DEVICE),--device $(DEVICE))
 
 notebooks: $(READY)  ## execute the committed notebooks in place, from clean kernels (before a commit)
-	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace \
-		--ExecutePreprocessor.timeout=$(NOTEBOOK_TIMEOUT) $(NOTEBOOKS)
+	$(BIN)/inrexp run all --in-place --execution-timeout $(NOTEBOOK_TIMEOUT)
+
+book: $(READY)  ## the executed notebooks, the method and the API as a static site, out/book/index.html; offline
+	$(BIN)/python -m sphinx -q -W --keep-going -d out/book.cache book out/book
+
+chromium:  ## the browser of tests/test_browser.py, by apt-get, where there is none and we are root
+	@command -v chromium || { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -q && \
+		apt-get install -y -q chromium; } || echo "no chromium here: tests/test_browser.py will be skipped"
+
+browser: $(READY) chromium  ## JupyterLab in headless chromium: run 00_start_here, move its slider; out/browser
+	$(BIN)/python -m pytest tests/test_browser.py
 
 test: $(READY)  ## every test: modules, then the committed notebooks against their outputs (nbval)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	INREXP_FIGURES=$$(mktemp -d) $(BIN)/python -m pytest --nbval-lax tests notebooks
+	INREXP_FIGURES=$$(mktemp -d) $(BIN)/python -m pytest --nbval tests notebooks
 
 quick: $(READY)  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" tests
@@ -48,9 +55,13 @@ lint: $(READY)  ## format and lint
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m mypy
 
+bench: $(READY)  ## where a step's time goes, as ratios, and memory: Lite0 and ResNet50 (random weights); CPU, and CUDA if any
+	$(BIN)/python benchmarks/parts.py
+	$(BIN)/python benchmarks/parts.py --model resnet50 --random
+
 lock: $(READY)  ## resolve requirements.lock again from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --no-annotate \
+	$(BIN)/uv pip compile pyproject.toml --extra test --extra book --universal --python-version 3.11 --no-annotate \
 		--upgrade -o requirements.lock
 
 clean:  ## remove the environment and what runs left behind
