@@ -94,6 +94,7 @@ class Workbench(Panel):
         if self.running:
             raise RuntimeError("a fit is running: cancel it before another picture is loaded")
         self.image = as_image(self.classifier, picture)
+        self._drop_result()  # it is of another picture
         self.stage = Stage(self.image, side=self.side)
         self._watch_mask(torch.ones(1, 1, *self.image.shape[-2:]))
         self.picture.layout.display = None

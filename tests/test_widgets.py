@@ -274,6 +274,8 @@ def test_an_uploaded_picture_is_explained_for_the_chosen_class(bench, planted_on
     assert (bench.progress.value, bench.start.disabled, bench.cancel.disabled) == (30, False, True)
     assert isinstance(bench.result.children[0], Explorer)
     assert "finished" in bench.status.value
+    bench.load(planted_once.image)
+    assert bench.result.children == ()  # the result was of the picture before
 
 
 @pytest.mark.filterwarnings("ignore:fit interrupted")
