@@ -1,4 +1,4 @@
-"""The command line: inrexp explain PICTURE, inrexp study RESULTS."""
+"""The command line: inrexp explain PICTURE, inrexp run NOTEBOOK, inrexp study RESULTS."""
 
 import argparse
 import dataclasses
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from inrexp import cluster, figures
+from inrexp import cluster, figures, notebooks
 from inrexp.classifiers import load_classifier
 from inrexp.data_check import check_data
 from inrexp.explanation import CUT, Explanation
@@ -58,6 +58,16 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
     one.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
     one.set_defaults(run=_explain)
+    many = commands.add_parser("run", help="execute notebooks: fig1, start, ... or all; without a name, list them")
+    many.add_argument("names", nargs="*", metavar="NAME", help="as listed; all: every one in turn")
+    many.add_argument("-p", dest="given", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
+    many.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+    many.add_argument("--full", action="store_true", help="the paper's own settings instead of the quick ones")
+    many.add_argument("--out", type=Path, help="folder of copy and figures (default: out/quick, full or tried)")
+    many.add_argument("--execution-timeout", type=float, metavar="SECONDS", help="for a cell (900; with --full, 43200)")
+    many.add_argument("--resume", action="store_true", help="leave out what an earlier run of the same code finished")
+    many.add_argument("--in-place", action="store_true", help="execute the committed notebook itself (before a commit)")
+    many.set_defaults(run=_run)
     _add_study(commands.add_parser("study", help="methods x pictures x seeds: rows for tables 1 and 2, resumable"))
     both = commands.add_parser("tables", help="tables 1 and 2 and their figures from a study's rows")
     both.add_argument("results", type=Path, help="folder of `inrexp study`, or the CSV file that it exported")
@@ -165,6 +175,36 @@ def _explain(options: argparse.Namespace) -> int:
     answer = f"a* = {suffices:g}" if suffices else f"no area up to {high:g} keeps p at {found.threshold:.2f}"
     print(f"{found.target.label}: p = {found.unmasked:.2f} unmasked; {answer}; {found.seconds:.0f} s; {stem}_*.png")
     return INTERRUPTED if found.status.startswith("interrupted") else 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    there = notebooks.notebooks()
+    if not options.names:
+        for one in there:
+            print(f"{one.name:8}  {one.title}  ({one.minutes} on two CPU cores)")
+        return 0
+    given = dict(notebooks.split(text) for text in options.given)
+    chosen = there if options.names == ["all"] else [notebooks.find(name, there) for name in options.names]
+    prepared = [
+        (one, notebooks.settings(one, given, device=options.device, full=options.full)) for one in chosen
+    ]  # all of them before the first runs
+    if options.in_place and (given or options.full or options.out):
+        raise ValueError("--in-place executes the committed notebooks as they stand: no -p, --full or --out")
+    timeout = options.execution_timeout or (notebooks.FULL_TIMEOUT if options.full else notebooks.QUICK_TIMEOUT)
+    folder = options.out or Path("out") / ("tried" if given else "full" if options.full else "quick")
+    apart, failed = bool(given or options.out), []
+    for one, values in prepared:
+        try:
+            if options.in_place:
+                notebooks.run_in_place(one, timeout=timeout)
+            else:
+                print(notebooks.run(one, values, folder, timeout=timeout, apart=apart, resume=options.resume))
+        except RuntimeError as error:  # the others still run
+            print(f"inrexp: {error}", file=sys.stderr)
+            failed.append(one.name)
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {len(prepared)} notebooks failed: {', '.join(failed)}")
+    return 0
 
 
 def _check(options: argparse.Namespace) -> None:
