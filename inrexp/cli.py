@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from inrexp import cluster, figures, notebooks
+from inrexp import cluster, figures, initial, notebooks
 from inrexp.classifiers import load_classifier
 from inrexp.data_check import check_data
 from inrexp.explanation import CUT, Explanation
@@ -74,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     both.add_argument("--against", metavar="METHOD", help='as the table names it, "INR, paper"; what p is against')
     both.add_argument("--out", type=Path, default=Path("out"), help="folder for table1.csv, .tex, ... (default: out)")
     both.set_defaults(run=_tables)
-    data = commands.add_parser("data", help="what data/README.md lists").add_subparsers(required=True, metavar="COMMAND")
+    data = commands.add_parser("data", help="what data/README.md lists").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
     check = data.add_parser("check", help="counts, sizes and every file of a copy")
     check.add_argument("name", help="imagenet-s50, voc07, voc07-difficult, resnet50_voc, folder, ...")
     check.add_argument("--folder", type=Path, help="where it lies (default: below $INREXP_DATA or data/external)")
@@ -131,6 +133,15 @@ def _study(options: argparse.Namespace) -> int:
     if counts.get("failed"):
         print("inrexp: some rows failed, their error is in the table: --retry-failed tries again", file=sys.stderr)
     return 1 if counts.get("failed") else 0
+
+
+def _learn(options: argparse.Namespace) -> int:
+    classifier = load_classifier(options.model, device=options.device)
+    problems = initial.problems_in(classifier, options.folder, sure=options.sure)
+    state = initial.learn(classifier, problems, PRESETS[options.preset], epochs=options.epochs, seed=options.seed)
+    path = initial.write_initial(state, options.out)
+    print(f"{path}: learned on {len(problems)} pictures; FitConfig(initial={str(path)!r}, ...) starts there")
+    return 0
 
 
 def _tables(options: argparse.Namespace) -> int:

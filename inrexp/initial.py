@@ -10,7 +10,9 @@ from tqdm.auto import tqdm
 
 from inrexp.classifiers import Classifier
 from inrexp.fit import FitConfig, Problem, fit
-from inrexp.images import written_whole
+from inrexp.images import load_picture, written_whole
+
+PICTURES = (".jpg", ".jpeg", ".png")
 
 
 def learn(
@@ -51,6 +53,27 @@ def learn(
             start[key] = torch.lerp(start[key], value.cpu(), share)
         bar.set_postfix({"loss": f"{float(fitted.history['loss'][-1]):.3f}", "rate": f"{share:.2f}"})
     return start
+
+
+def problems_in(classifier: Classifier, folder: "str | Path", *, sure: float = 0.3) -> list[Problem]:
+    """One problem for each picture of a folder whose top-1 class has a probability of `sure` or more.
+
+    Raises FileNotFoundError for a folder without pictures, ValueError if the classifier is sure of none.
+    """
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
+    if not paths:
+        raise FileNotFoundError(
+            f"folder {folder} holds no picture to learn from: {', '.join(PICTURES)} were looked for"
+        )
+    problems = []
+    for path in paths:
+        image = classifier.prepare(load_picture(path))
+        target = classifier.target(None, image)
+        if float(classifier.probability(image, target)) >= sure:
+            problems.append(Problem(image, target))
+    if not problems:
+        raise ValueError(f"{classifier.name} gives no picture in {folder} a class with p >= {sure}: lower `sure`")
+    return problems
 
 
 def write_initial(state: dict[str, torch.Tensor], path: "str | Path") -> Path:

@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 import torch
 from conftest import QUICK_FIT, plant
+from torchvision.transforms.v2 import functional as F
 
 from inrexp.fit import Problem, fit
-from inrexp.initial import learn, write_initial
+from inrexp.initial import learn, problems_in, write_initial
 
 TARGET = plant().classifier.target(1, plant().image)
 SHORT = dataclasses.replace(QUICK_FIT, steps=20)
@@ -69,3 +70,16 @@ def test_wrong_input_is_refused_by_name(changes: dict, message: str):
     given = {"problems": [problem((56, 8, 48, 48))], "config": SHORT, "rate": 0.5} | changes
     with pytest.raises(ValueError, match=message):
         learn(plant().classifier, given["problems"], given["config"], rate=given["rate"], progress=False)
+
+
+def test_a_folder_gives_a_problem_for_each_picture_that_the_model_is_sure_of(tmp_path):
+    planted = plant()
+    F.to_pil_image(planted.image[0]).save(tmp_path / "stripes.png")
+    F.to_pil_image(torch.full((3, 112, 112), 0.5)).save(tmp_path / "plain.png")
+    assert [one.target.label for one in problems_in(planted.classifier, tmp_path, sure=0.95)] == ["stripes"]
+    assert [one.target.label for one in problems_in(planted.classifier, tmp_path, sure=0.5)] == ["nothing", "stripes"]
+    with pytest.raises(ValueError, match="gives no picture in .* p >= 1"):
+        problems_in(planted.classifier, tmp_path, sure=1.0)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no picture to learn from"):
+        problems_in(planted.classifier, tmp_path / "empty")

@@ -1,0 +1,64 @@
+"""Fit the variants of `inrexp.variants` to the same pictures with the same seed; writes data/results/variants.csv.
+
+    python benchmarks/variants.py [--dataset imagenet-s50 --folder FOLDER] [--limit 40] [--skip 0] [--variants A B ...]
+
+Goes on where it stopped: a (variant, picture) that has its rows is not fitted again. Several can run at once on
+separate --out files; `cat` or pandas joins them.
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from inrexp import explain, load_classifier, load_picture
+from inrexp.datasets import load_dataset
+from inrexp.images import written_whole
+from inrexp.variants import VARIANTS, measured
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--dataset", default="packaged")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--limit", type=int, help="this many samples, evenly spread")
+    parser.add_argument("--shard", default="0/1", help="i/n: every n-th of them from the i-th on")
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device")
+    parser.add_argument("--out", type=Path, default=Path("data/results/variants.csv"))
+    options = parser.parse_args()
+    classifier = load_classifier(device=options.device)
+    dataset = load_dataset(options.dataset, folder=options.folder).known_to(classifier)
+    samples = spread(list(dataset), options.limit)
+    index, count = (int(part) for part in options.shard.split("/"))
+    rows = pd.read_csv(options.out) if options.out.is_file() else pd.DataFrame(columns=["variant", "picture"])
+    done = set(zip(rows["variant"], rows["picture"], strict=True))
+    todo = [(s, v) for v in options.variants for s in samples[index::count] if (v, s.name) not in done]
+    for sample, variant in tqdm(todo, unit="fit"):
+        found = explain(
+            classifier,
+            load_picture(sample.picture),
+            sample.target(classifier),
+            preset=VARIANTS[variant],
+            seed=options.seed,
+            progress=False,
+        )
+        new = measured(found, sample.truth(classifier))
+        new.insert(0, "variant", variant)
+        new.insert(1, "picture", sample.name)
+        rows = pd.concat([rows, new.round(4)], ignore_index=True)
+        with written_whole(options.out) as temporary:
+            rows.to_csv(temporary, index=False)
+
+
+def spread(samples: list, limit: int | None) -> list:
+    """`limit` of them, evenly spread over the data set, which is sorted by class."""
+    if limit is None or limit >= len(samples):
+        return samples
+    return [samples[i * len(samples) // limit] for i in range(limit)]
+
+
+if __name__ == "__main__":
+    main()
