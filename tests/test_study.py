@@ -1,4 +1,4 @@
-"""inrexp study: killed, interrupted, shared, full disks; a picture that fails; what is a key and what is not."""
+"""inrexp study: killed, interrupted, shared, full disks; a picture that fails; shards."""
 
 import contextlib
 import dataclasses
@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,12 +19,12 @@ import pytest
 import torch
 from conftest import QUICK_FIT, plant
 
-from inrexp import results, study
+from inrexp import cli, results, study
 from inrexp.classifiers import Classifier, Target
+from inrexp.fit import PRESETS
 from inrexp.many import seed_of
-from inrexp.methods import METHODS, explain
-from inrexp.metrics import precision
-from inrexp.plan import Job, StudyPlan, tasks_of
+from inrexp.methods import explain
+from inrexp.plan import StudyPlan, tasks_of
 from inrexp.results import Result, Results
 from inrexp.samples import Dataset, Sample, Truth
 from inrexp.study import compute, run_study
@@ -136,24 +137,6 @@ def test_each_method_picture_seed_and_iteration_has_one_row_with_its_masks(whole
         assert row["threshold"] == pytest.approx(row["unmasked"] / 2)
 
 
-def test_a_rows_numbers_are_those_of_the_explanation_itself(tmp_path: Path):
-    plan = dataclasses.replace(PLAN, preset=QUICK_FIT, methods=("inr",), seeds=1, iterations=1)
-    go(tmp_path, plan, dataset=planted_dataset(pictures=1))
-    with Results(tmp_path) as store:
-        (row,) = store.rows()
-        masks = store.masks(row["key"])
-    found = explain(PLANTED.classifier, PLANTED.image, 1, preset=QUICK_FIT, progress=False)
-    area = found.smallest_area(areas=(0.1, 0.2, 0.4))
-    cut = found.mask(area, cut=0.5)
-    assert row["area"] == area
-    assert row["precision"] == pytest.approx(float(precision(cut, PLANTED.truth)))
-    assert row["hit"] == (row["precision"] > 0.5)
-    assert row["area_error"] == pytest.approx(float(cut.mean()) - area, abs=1e-6)
-    assert row["probability"] == pytest.approx(float(found.probability(area)))
-    assert row["probability_cut"] == pytest.approx(float(found.probability(area, cut=0.5)))
-    assert np.abs(masks[f"{area:g}"] / 255 - found.mask(area)[0, 0].numpy()).max() < 0.51 / 255
-
-
 def test_iterations_start_from_the_seeds_of_algorithm_1(monkeypatch: pytest.MonkeyPatch):
     (task,) = tasks_of(
         dataclasses.replace(PLAN, methods=("inr",), seeds=1), planted_dataset(pictures=1), PLANTED.classifier
@@ -163,38 +146,6 @@ def test_iterations_start_from_the_seeds_of_algorithm_1(monkeypatch: pytest.Monk
     assert np.array_equal(first.masks[-1], (alone.mask(0.4)[0, 0] * 255).round().byte().numpy())
     assert seed_of(0, 1) != 0
     assert not np.array_equal(first.masks, second.masks)
-
-
-def test_a_row_without_a_star_has_none_where_it_is_needed(tmp_path: Path):
-    plan = dataclasses.replace(PLAN, threshold=0.999)
-    go(tmp_path, plan, dataset=planted_dataset(pictures=1))
-    with Results(tmp_path) as store:
-        rows = store.rows()
-    assert {row["threshold"] for row in rows} == {0.999}
-    at_star = ("area", "area_cut_star", "area_soft", "area_cut", "probability", "probability_cut", "area_error")
-    for row in rows:
-        assert [row[name] for name in at_star] == [None] * len(at_star)
-        assert (row["precision"] is None) == (row["method"] in ("inr", "extremal_perturbation"))
-        assert row["precision_largest"] is not None
-        assert 0 < row["deletion"] < 1
-        assert 0 < row["insertion"] < 1
-    assert ",,,,,,,,,,,," in table(tmp_path).decode()
-
-
-def test_pixels_that_do_not_count_are_left_out_of_the_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    counted = torch.zeros_like(PLANTED.truth)
-    counted[:, :40] = True  # the patch lies in columns 8 to 55
-    truths = {"box": Truth(PLANTED.truth & counted, counted), "mask": Truth(PLANTED.truth, torch.ones_like(counted))}
-    monkeypatch.setattr(PlantedSample, "truths", lambda self, classifier: truths)
-    plan = dataclasses.replace(PLAN, methods=("grad_cam",))
-    go(tmp_path, plan, dataset=planted_dataset(pictures=1))
-    with Results(tmp_path) as store:
-        (row,) = store.rows()
-    mask = METHODS["grad_cam"](PLANTED.classifier, PLANTED.image, 1).mask(threshold=0.2)[..., :40]
-    expected = float((mask * PLANTED.truth[:, :40]).sum() / mask.sum())
-    assert row["precision"] == row["precision_box"] == pytest.approx(expected)
-    whole = METHODS["grad_cam"](PLANTED.classifier, PLANTED.image, 1).mask(threshold=0.2)
-    assert row["precision_mask"] == pytest.approx(float(precision(whole, PLANTED.truth)))
 
 
 def test_killed_three_times_at_random_and_resumed_equals_the_uninterrupted_run(whole: Path, tmp_path: Path):
@@ -236,43 +187,6 @@ def test_two_processes_share_the_work_and_do_none_of_it_twice(whole: Path, tmp_p
     assert all(keys)
     assert len(sum(keys, [])) == len(set(sum(keys, []))) == 24
     assert table(tmp_path) == table(whole)
-
-
-def test_a_living_processs_claim_holds_and_a_dead_ones_does_not(tmp_path: Path):
-    def claim() -> None:
-        Results(tmp_path).claim(["a", "b"])
-        time.sleep(60)
-
-    process = started(claim)
-    with Results(tmp_path) as store:
-        begun = time.monotonic()
-        while not store._read("SELECT 1 FROM claims") and time.monotonic() - begun < 30:
-            time.sleep(0.01)
-        assert not store.claim(["b", "c"])
-        assert store.claim(["c"])
-        process.kill()
-        process.join()
-        assert store.claim(["b"])
-
-
-def test_a_claim_of_another_machine_lapses_with_its_lease(tmp_path: Path):
-    with Results(tmp_path, lease=50.0) as store, Results(tmp_path) as other:
-        other.host = "another"
-        assert other.claim(["a"])
-        assert not store.claim(["a"])
-        other._database.execute("UPDATE claims SET beat = beat - 60")
-        assert store.claim(["a"])
-
-
-def test_a_claim_at_work_is_renewed(tmp_path: Path):
-    with Results(tmp_path, lease=0.5) as store:
-        assert store.claim(["a"])
-        ((first,),) = store._read("SELECT beat FROM claims")
-        begun = time.monotonic()
-        while store._read("SELECT beat FROM claims") == [(first,)] and time.monotonic() - begun < 30:
-            time.sleep(0.05)
-        ((later,),) = store._read("SELECT beat FROM claims")
-    assert later > first
 
 
 def test_a_full_disk_keeps_what_is_finished_and_the_next_run_goes_on(
@@ -340,53 +254,6 @@ def test_in_a_group_the_picture_that_fails_takes_no_other_with_it(tmp_path: Path
     assert counts == {"finished": 4, "failed": 2}
 
 
-CHANGES = {
-    "preset": dataclasses.replace(QUICK_FIT, steps=10, blur_sigma=19.0),
-    "steps": 11,
-    "threshold": 0.25,
-    "cut": 0.4,
-    "curve_steps": 3,
-    "extremal_steps": 4,
-    "rise_masks": 33,
-    "map_cut": 0.3,
-}
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_a_changed_setting_reuses_no_row_that_depends_on_it(name: str):
-    changed = dataclasses.replace(PLAN, **{name: CHANGES[name]})
-    every = {"threshold", "curve_steps"}
-    methods = {
-        "preset": {"inr"},
-        "steps": {"inr"},
-        "cut": {"inr", "extremal_perturbation"},
-        "extremal_steps": {"extremal_perturbation"},
-        "rise_masks": {"rise"},
-        "map_cut": {"grad_cam", "rise"},
-    }.get(name, set(METHODS) if name in every else set())
-    old, new = ({key: job.method for job in jobs(plan) for key in job.keys} for plan in (PLAN, changed))
-    assert {old[key] for key in old.keys() - new.keys()} == methods
-    assert {new[key] for key in new.keys() - old.keys()} == methods
-
-
-def jobs(plan: StudyPlan, classifier: Classifier = PLANTED.classifier) -> list[Job]:
-    return [job for task in tasks_of(plan, planted_dataset(), classifier) for job in task]
-
-
-def test_the_way_of_working_is_no_part_of_a_key():
-    keys = {key for job in jobs(PLAN) for key in job.keys}
-    assert {key for job in jobs(dataclasses.replace(PLAN, batch=4)) for key in job.keys} == keys
-    fewer = {key for job in jobs(dataclasses.replace(PLAN, limit=2, seeds=1, iterations=1)) for key in job.keys}
-    assert fewer < keys
-
-
-def test_another_model_of_the_same_name_reuses_no_row():
-    other = plant(gain=7.0).classifier
-    assert other.name == PLANTED.classifier.name
-    ours, theirs = ({key for job in jobs(PLAN, one) for key in job.keys} for one in (PLANTED.classifier, other))
-    assert not ours & theirs
-
-
 def test_another_plan_on_the_same_folder_adds_rows_and_changes_none(whole: Path, tmp_path: Path):
     maps = ("grad_cam", "rise")
     go(tmp_path, dataclasses.replace(PLAN, methods=maps))
@@ -413,15 +280,10 @@ def test_shards_cover_each_job_once(batch: int, tmp_path: Path, monkeypatch: pyt
         with Results(tmp_path / str(part)) as store:
             keys += store.states()
     assert min(counts) > 0
-    assert sorted(keys) == sorted(key for job in jobs(plan) for key in job.keys)
+    tasks = tasks_of(plan, planted_dataset(), PLANTED.classifier)
+    assert sorted(keys) == sorted(key for task in tasks for job in task for key in job.keys)
     with pytest.raises(ValueError, match=r"shard must be i/n with 1 <= i <= n, got 4/3"):
         go(tmp_path, shard=(4, 3))
-
-
-def test_a_limit_spreads_over_the_data_set():
-    plan = dataclasses.replace(PLAN, methods=("grad_cam",), limit=4)
-    tasks = tasks_of(plan, planted_dataset(pictures=10), PLANTED.classifier)
-    assert [job.sample.name for task in tasks for job in task] == [f"stripes/{index}" for index in (0, 2, 5, 7)]
 
 
 def test_a_group_of_fits_gives_what_each_gives_alone(whole: Path, tmp_path: Path):
@@ -462,47 +324,61 @@ def test_the_bar_says_loss_probability_and_time_left(tmp_path: Path, capsys):
     assert "2/2" in said
 
 
-def test_masks_come_back_as_they_were_put(tmp_path: Path):
-    masks = np.random.default_rng(0).integers(0, 256, (2, 5, 7), dtype=np.uint8)
-    with Results(tmp_path) as store:
-        store.put(
-            [
-                Result({"key": "a", "status": "finished"}, ("0.1", "0.2"), masks),
-                Result({"key": "b", "status": "failed"}),
-            ]
-        )
-        again = store.masks("a")
-        assert list(again) == ["0.1", "0.2"]
-        assert np.array_equal(np.stack(list(again.values())), masks)
-        assert store.masks("b") == {}
-        with pytest.raises(LookupError, match="no row 'c'"):
-            store.masks("c")
+@pytest.fixture
+def planted_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every data set is the planted one, every model its classifier, "brief" a preset."""
+    monkeypatch.setattr(study, "load_dataset", lambda name, folder: planted_dataset(pictures=2, broken=True))
+    monkeypatch.setattr(study, "load_classifier", lambda name, device: PLANTED.classifier)
+    monkeypatch.setitem(PRESETS, "brief", PLAN.preset)
 
 
-def test_results_of_another_version_are_refused(tmp_path: Path):
-    Results(tmp_path).close()
-    with sqlite3.connect(tmp_path / results.FILE) as database:
-        database.execute("PRAGMA user_version = 99")
-    with pytest.raises(ValueError, match="has format 99, this version writes 1"):
-        Results(tmp_path)
-
-
-def test_a_file_that_is_no_database_is_said_so(tmp_path: Path):
-    (tmp_path / results.FILE).write_text("not a database, but long enough to be read as the header of one " * 20)
-    with pytest.raises(OSError, match="not a database"):
-        Results(tmp_path)
+def test_the_command_says_what_is_there_and_what_failed(planted_command, tmp_path: Path, capsys):
+    words = ["study", str(tmp_path), "--preset", "brief", "--methods", "inr,grad_cam", "--seeds", "1", "--limit", "2"]
+    assert cli.main(words) == 1
+    said = capsys.readouterr()
+    assert said.out == f"4 rows: 2 failed, 2 finished; {tmp_path / results.ROWS}\n"
+    assert "failed: stripes/broken, inr, FileNotFoundError: no picture at /nowhere.png" in said.err
+    assert "--retry-failed tries again" in said.err
+    assert cli.main([*words, "--shard", "1/4"]) == 0
+    assert "1 rows: 1 finished" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("words", "message"),
     [
-        ({"methods": ("inr", "smoothgrad")}, "methods must be some of inr, extremal_perturbation, grad_cam, rise"),
-        ({"methods": ()}, "methods must be"),
-        ({"seeds": 0}, "seeds must be 1 or more, got 0"),
-        ({"cut": 1.5}, r"cut must lie in \[0, 1\), got 1.5"),
-        ({"extremal_preset": "quick"}, "fits an INR"),
+        (["--methods", "inr,smoothgrad"], "methods must be some of inr"),
+        (["--shard", "3/2"], "shard must be i/n"),
+        (["--cluster", "ssh:host"], "cluster must be local:N"),
+        (["--seeds", "0"], "seeds must be 1 or more, got 0"),
     ],
 )
-def test_plans_that_cannot_be_run_are_refused(change: dict, message: str):
-    with pytest.raises(ValueError, match=message):
-        dataclasses.replace(PLAN, **change)
+def test_the_command_refuses_in_one_line_and_leaves_nothing(words, message, planted_command, tmp_path: Path, capsys):
+    assert cli.main(["study", str(tmp_path / "out"), *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("inrexp: ")
+    assert said.count("\n") == 1
+    assert message in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_real_command_killed_interrupted_and_resumed_equals_one_run(tmp_path: Path):
+    def command(folder: str) -> list[str]:
+        words = (
+            "--limit 2 --seeds 2 --iterations 2 --steps 2 --extremal-steps 1 --masks 16 --curve-steps 2 --device cpu"
+        )
+        return [str(COMMAND), "study", str(tmp_path / folder), *words.split()]
+
+    for rows, number in ((2, signal.SIGKILL), (5, signal.SIGINT), (9, signal.SIGKILL)):
+        process = subprocess.Popen(command("killed"), stderr=subprocess.PIPE)
+        while rows_in(tmp_path / "killed") < rows:
+            time.sleep(0.05)
+        process.send_signal(number)
+        said = process.communicate(timeout=300)[1]
+        assert process.returncode == (130 if number == signal.SIGINT else -number)
+        assert (b"inrexp: interrupted" in said) == (number == signal.SIGINT)
+    assert rows_in(tmp_path / "killed") < 16
+    for folder in ("killed", "whole"):
+        assert subprocess.run(command(folder), timeout=600).returncode == 0
+    assert table(tmp_path / "killed") == table(tmp_path / "whole")
+    assert masks_in(tmp_path / "killed") == masks_in(tmp_path / "whole")
