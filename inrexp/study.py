@@ -6,8 +6,10 @@ study gives the uninterrupted one's table byte for byte, on one kind of machine 
 """
 
 import contextlib
+import dataclasses
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
@@ -123,7 +125,9 @@ def run_study(
     if not 1 <= part <= parts:
         raise ValueError(f"shard must be i/n with 1 <= i <= n, got {part}/{parts}")
     classifier = classifier or load_classifier(plan.model, device=device)
-    dataset = (dataset or load_dataset(plan.dataset, folder)).known_to(classifier)
+    dataset = _explainable(dataset or load_dataset(plan.dataset, folder), classifier)
+    if plan.dataset == "folder" and folder is not None:  # two readers' folders must not share rows
+        dataset = dataclasses.replace(dataset, name=f"folder {Path(folder).resolve().name}")
     tasks = tasks_of(plan, dataset, classifier)[part - 1 :: parts]
     keys = {key for task in tasks for job in task for key in job.keys}
     execute = executor or in_turn(plan, classifier)
@@ -143,6 +147,25 @@ def run_study(
         store.export()
         states = store.states()
     return dict(Counter(states[key] for key in keys))
+
+
+def _explainable(dataset: Dataset, classifier: Classifier) -> Dataset:
+    """The samples whose class the classifier has; what fails in another way stays, to be recorded as failed."""
+    kept = []
+    for sample in dataset:
+        try:
+            sample.target(classifier)
+        except LookupError:
+            continue
+        except Exception:  # such as a damaged picture whose top-1 class is asked for
+            pass
+        kept.append(sample)
+    if not kept:
+        raise LookupError(f"{classifier.name} has none of the classes of {dataset.name}: choose another --model")
+    if len(kept) < len(dataset):
+        left_out = len(dataset) - len(kept)
+        warnings.warn(f"{left_out} of {len(dataset)} left out: {classifier.name} lacks their class", stacklevel=3)
+    return dataclasses.replace(dataset, samples=tuple(kept))
 
 
 def _claimed(tasks: Sequence[Task], store: Results, bar: tqdm) -> Iterator[Task | None]:

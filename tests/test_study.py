@@ -237,6 +237,33 @@ def test_a_picture_that_fails_is_recorded_and_the_rest_goes_on(whole: Path, tmp_
     assert rest == table(whole).splitlines()
 
 
+def test_a_class_that_the_model_lacks_is_left_out_and_a_target_that_fails_is_recorded(tmp_path: Path):
+    class Unknown(PlantedSample):
+        def target(self, classifier: Classifier) -> Target:
+            raise LookupError(self.label)
+
+    class Damaged(PlantedSample):
+        def target(self, classifier: Classifier) -> Target:
+            raise TypeError("a damaged picture")
+
+    first = planted_dataset(pictures=1).samples[0]
+    samples = (first, Unknown("b", first.picture, "person"), Damaged("c", first.picture, "top-1"))
+    plan = dataclasses.replace(PLAN, methods=("grad_cam",))
+    with pytest.warns(UserWarning, match="1 of 3 left out: custom lacks their class"):
+        counts = go(tmp_path, plan, dataset=Dataset("planted", samples))
+    assert counts == {"finished": 1, "failed": 1}
+    with pytest.raises(LookupError, match="none of the classes of planted"):
+        go(tmp_path, plan, dataset=Dataset("planted", samples[1:2]))
+
+
+def test_two_folders_of_a_readers_own_share_no_row(tmp_path: Path):
+    plan = dataclasses.replace(PLAN, dataset="folder", methods=("grad_cam",))
+    for name in ("cats", "dogs"):
+        go(tmp_path / "out", plan, dataset=planted_dataset(pictures=1), folder=tmp_path / name)
+    with Results(tmp_path / "out") as store:
+        assert [row["dataset"] for row in store.rows()] == ["folder cats", "folder dogs"]
+
+
 def test_what_failed_is_tried_again_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     dataset = planted_dataset(pictures=1, broken=True)
     go(tmp_path, dataset=dataset)
