@@ -67,9 +67,9 @@ def planted_dataset(*, pictures: int = 3, broken: bool = False) -> Dataset:
     return Dataset("planted", tuple(samples))
 
 
-def go(folder: Path, plan: StudyPlan = PLAN, **options) -> dict[str, int]:
+def go(results_folder: Path, plan: StudyPlan = PLAN, **options) -> dict[str, int]:
     options = {"dataset": planted_dataset(), "classifier": PLANTED.classifier, "progress": False, **options}
-    return run_study(plan, folder, **options)
+    return run_study(plan, results_folder, **options)
 
 
 def started(target: Callable, *arguments) -> multiprocessing.Process:
