@@ -25,6 +25,7 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "sine": lambda x: torch.sin(SINE_FREQUENCY * x),
 }
 LATTICE_AREAS = (0.025, 0.05, 0.1, 0.2)  # extremal perturbations' own
+RANKED = 4.0  # the area penalty sees masks no sharper: beyond it a value far from 1/2 has no gradient left
 SPREAD = 8.0  # several outputs start this much farther apart: from one start they all descend to one mask
 
 
@@ -38,6 +39,7 @@ class MaskSource(nn.Module):
     settings: dict[str, Any]
     outputs: int = 1
     sharpness: float = 0.0
+    harden: bool = False
 
     def render(self, areas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """areas (p, k) -> masks (p, k, 1, h, w), and the values (p, k, n) that the area penalty ranks (eq. 3)."""
@@ -50,9 +52,10 @@ class MaskSource(nn.Module):
     def project(self) -> None:
         """Bring parameters back into their range after an optimiser's step."""
 
-    def set_sharpness(self, sharpness: float) -> None:
-        """beta of `sharpen` from now on, in the settings too."""
+    def set_sharpness(self, sharpness: float, *, harden: bool = False) -> None:
+        """beta of `sharpen` from now on, and whether masks are 0 or 1; in the settings too."""
         self.sharpness = self.settings["sharpness"] = sharpness
+        self.harden = self.settings["harden"] = harden
 
     def problem(self, index: int) -> "MaskSource":
         """One of the stacked problems, as a source of its own (p = 1), detached and copied."""
@@ -71,6 +74,18 @@ def sharpen(mask: torch.Tensor, sharpness: float) -> torch.Tensor:
     if sharpness == 0:
         return mask
     return 0.5 + 0.5 * torch.tanh(sharpness * (mask - 0.5)) / math.tanh(0.5 * sharpness)
+
+
+def keep_largest(mask: torch.Tensor, areas: torch.Tensor) -> torch.Tensor:
+    """vecsort(M) = r_a met exactly: the a|M| largest values become 1, all others 0 (eq. 3).
+
+    mask: (n, 1, h, w).  areas: (n,), fractions; a|M| is rounded to whole pixels.
+    """
+    flat = mask.flatten(1)
+    binary = torch.zeros_like(flat)
+    for row, values, count in zip(binary, flat, (areas * flat.shape[1]).round().long().tolist(), strict=True):
+        row[values.topk(count, sorted=False).indices] = 1
+    return binary.view_as(mask)
 
 
 class FourierFeatures(nn.Module):
@@ -129,6 +144,7 @@ class MaskField(MaskSource):
     layers, hidden: five hidden layers of 256 in the paper.  bias: start of the output's bias (0: mask near 1/2).
     outputs: masks for each area, one explanation each (beyond the paper); eq. 4 has one.
     sharpness: of `sharpen` after the filter; 0 leaves the filter's soft edges.  A fit may let it grow.
+    harden: masks are 0 or 1 and have the very area that was asked for (`keep_largest`).  For a fitted field.
     activation: "relu" (eq. 4), or "sine" with the start that Sitzmann et al. 2020 give it (beyond the paper).
     """
 
@@ -151,6 +167,7 @@ class MaskField(MaskSource):
         area_range: tuple[float, float] = (0.025, 0.2),
         outputs: int = 1,
         sharpness: float = 0.0,
+        harden: bool = False,
         activation: str = "relu",
     ):
         super().__init__()
@@ -164,6 +181,7 @@ class MaskField(MaskSource):
         self.outputs = outputs
         self.activation = activation
         self.sharpness = sharpness
+        self.harden = harden
         self.settings = {
             "grid": grid,
             "features": features,
@@ -177,6 +195,7 @@ class MaskField(MaskSource):
             "area_range": tuple(area_range),
             "outputs": outputs,
             "sharpness": sharpness,
+            "harden": harden,
             "activation": activation,
         }
         self.grid = grid
@@ -257,16 +276,24 @@ class MaskField(MaskSource):
         values = self.values(areas)
         problems, k = areas.shape[0], areas.shape[1] * self.outputs
         if self.grid == "pixel":
-            mask = sharpen(smooth_max_pixels(values), self.sharpness)
-            return mask.view(problems, k, 1, *self.size), mask.view(problems, k, -1)
+            soft = smooth_max_pixels(values)
+            return self._finished(soft, areas), sharpen(soft, min(self.sharpness, RANKED)).view(problems, k, -1)
         cells = lattice_size(self.size)
         if tuple(values.shape[-2:]) != cells:
             values = resize(values, cells)
         coarse = smooth_max_lattice(values)  # (p * k, 1, 2 * cells)
-        mask = sharpen(to_pixels(coarse, self.size), self.sharpness)
+        mask = self._finished(to_pixels(coarse, self.size), areas)
         inside = [math.ceil(2 * side / STEP) for side in self.size]  # the last cells may reach past the picture
-        ranked = sharpen(coarse[..., : inside[0], : inside[1]], self.sharpness)
-        return mask.reshape(problems, k, 1, *self.size), ranked.reshape(problems, k, -1)
+        ranked = sharpen(coarse[..., : inside[0], : inside[1]], min(self.sharpness, RANKED))
+        return mask, ranked.reshape(problems, k, -1)
+
+    def _finished(self, soft: torch.Tensor, areas: torch.Tensor) -> torch.Tensor:
+        """What the classifier is shown of the filter's output.  soft: (p * k * o, 1, h, w).  (p, k * o, 1, h, w)."""
+        if self.harden:
+            mask = keep_largest(soft, areas.repeat_interleave(self.outputs, 1).flatten())
+        else:
+            mask = sharpen(soft, self.sharpness)
+        return mask.reshape(areas.shape[0], -1, 1, *self.size)
 
 
 def _pairs(columns: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -308,6 +335,7 @@ class MaskLattice(MaskSource):
         margin: int = 21,
         oversample: int = STEP,
         sharpness: float = 0.0,
+        harden: bool = False,
     ):
         super().__init__()
         if not areas or not all(0 < area <= 1 for area in areas):
@@ -317,8 +345,9 @@ class MaskLattice(MaskSource):
         if oversample < 1:
             raise ValueError(f"oversample must be 1 or more outputs a cell, got {oversample}")
         self.size = (int(size[0]), int(size[1]))
-        self.settings = {"areas": tuple(areas), "margin": margin, "oversample": oversample, "sharpness": sharpness}
-        self.sharpness = sharpness
+        self.settings = {"areas": tuple(areas), "margin": margin, "oversample": oversample}
+        self.settings |= {"sharpness": sharpness, "harden": harden}
+        self.sharpness, self.harden = sharpness, harden
         self.areas = tuple(float(area) for area in areas)
         self.margin = math.ceil(margin / STEP)  # cells
         self.oversample = oversample
@@ -335,6 +364,8 @@ class MaskLattice(MaskSource):
         around = (self.size[0] + 2 * edge, self.size[1] + 2 * edge)
         whole = sharpen(to_pixels(coarse, around, self.oversample), self.sharpness)  # the picture and its margin
         mask = whole[..., edge : edge + self.size[0], edge : edge + self.size[1]]
+        if self.harden:
+            mask = keep_largest(mask, areas.flatten())
         return mask.reshape(problems, k, 1, *self.size), whole.reshape(problems, k, -1)
 
     def project(self) -> None:

@@ -20,6 +20,7 @@ from inrexp.explanation import CUT, PAPER_AREAS, Attribution, Explanation, Salie
 from inrexp.fields import MaskField
 from inrexp.images import written_whole
 from inrexp.many import Explanations
+from inrexp.metrics import leak
 
 WIDTH = 7.0  # inches, the text width of a two-column page
 MASK_MAP = "cividis"  # perceptually uniform, and the same to a colour-blind reader
@@ -148,6 +149,25 @@ def probability_curve(axes: Axes, explanation: Explanation, areas: Sequence[floa
     axes.axhline(explanation.threshold, color="0.5", linewidth=0.8, label=r"threshold $\Phi_0$")
     axes.set(xlabel="area $a$ (fraction of the picture)", ylabel="probability", ylim=(0, 1))
     axes.legend(loc="upper left")
+
+
+def leaks(rows: Mapping[str, Explanation], area: float) -> Figure:
+    """A mask of each fit, what the network sees through it, and both again once the mask is cut to 0/1.
+
+    A class that survives the second picture and not the fourth came through where the mask looks empty.
+    """
+    with style():
+        figure, axes = panels(len(rows), 4, extra=0.3)
+        for line, (name, found) in zip(axes, rows.items(), strict=True):
+            both = leak(found, [area])
+            mask, cut = found.mask(area), found.mask(area, cut=CUT)
+            draw_mask(line[0], mask, f"the mask, 0 to 1: {percent(float(both.soft_area[0]))}")
+            draw_image(line[1], found.blended(mask), f"what the network sees\np = {float(both.probability[0]):.2f}")
+            draw_mask(line[2], cut, f"cut to 0/1: {percent(float(both.cut_area[0]))}")
+            draw_image(line[3], found.blended(cut), f"through the cut mask\np = {float(both.probability_cut[0]):.2f}")
+            _row_name(line[0], name)
+        _room_above(figure)
+    return figure
 
 
 def strips(rows: Mapping[str, Attribution], areas: Sequence[float], *, judge: Attribution | None = None) -> Figure:

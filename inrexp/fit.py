@@ -27,13 +27,15 @@ class FitConfig:
     """Every choice of a fit, the gaps in the paper's text included. The defaults are section 3.4's numbers.
 
     steps: optimiser steps ("epochs" in the paper).  lr: learning rate, constant or falling to `lr_end` (cosine).
+    warmup: steps over which it rises from 0 first: Adam's first steps have full length whatever the gradient, and at
+        2e-3 they drove 3 of 36 fields into the sigmoid's dead end.
     optimiser: "adam", or "sgd" with `momentum` and `dampening`.
     areas_per_step: masks per step and problem.  sampling: "uniform" draws a from U[0, 1]; "stratified" draws one from
         each of `areas_per_step` equal parts; "fixed" takes every area of a MaskLattice in every step.
     area_range: areas that map onto a in [0, 1].
     area_weight: lambda_r; it grows geometrically to `area_weight_end` over the first `ramp` share of the steps, or
         without an end by the factor `area_weight_growth` a step: lambda_r(t) = area_weight * growth^t.
-    reward: "probability" (the paper), "log_probability" or "score".
+    reward: "probability" (the paper), "log_probability", "log_odds" or "score".
     perturbation: "blur" (the paper), "fade", "mixed" (blur and fade by turns), "varied" (by
         turns blurs of half, once and twice `blur_sigma`, and fade) or "levels" (extremal perturbations).
     blur_sigma: px; the paper names no value, 20 is extremal perturbations' strongest blur.
@@ -41,6 +43,8 @@ class FitConfig:
         "late" does so on every second step of the last third.
     sharpness: of the masks (`fields.sharpen`), constant or growing geometrically to `sharpness_end` over the first
         `ramp` of the steps; the fitted masks keep the last one.
+    harden: the fitted masks are 0 or 1, the a|M| largest values (`fields.keep_largest`), so that the classifier sees
+        what the reader sees, and no more of it than was asked for.
     flip: mirror the picture on even steps.  dice_weight: lambda_d of eq. 6, used where a baseline is given and, pair by
         pair, between the outputs of a field that has several (source_settings={"outputs": n}); it grows geometrically
         to `dice_weight_end` over `ramp` too, since a strong Dice term at the start empties the mask for good.
@@ -52,6 +56,7 @@ class FitConfig:
     steps: int = 4000
     lr: float = 1e-4
     lr_end: float | None = None
+    warmup: int = 0
     optimiser: str = "adam"
     momentum: float = 0.0
     dampening: float = 0.0
@@ -68,6 +73,7 @@ class FitConfig:
     cut: str = "none"
     sharpness: float = 0.0
     sharpness_end: float | None = None
+    harden: bool = False
     flip: bool = False
     dice_weight: float = 1.0
     dice_weight_end: float | None = None
@@ -100,6 +106,7 @@ class FitConfig:
                 self.dice_weight_end is None or (self.dice_weight_end > 0 and self.dice_weight > 0),
                 "above 0 with a dice_weight above 0, or None",
             ),
+            "warmup": (self.warmup >= 0, "0 steps or more"),
             "lr_end": (self.lr_end is None or self.lr_end >= 0, "0 or more, or None"),
             "initial": (self.initial is None or self.source == "field", "None for source='lattice'"),
             "sharpness": (self.sharpness >= 0, "0 or more"),
@@ -158,6 +165,7 @@ CRISP: dict[str, Any] = {
     "steps": 150,
     "lr": 2e-3,
     "lr_end": 2e-4,
+    "warmup": 40,
     "areas_per_step": 2,
     "sampling": "stratified",
     "area_weight": 1.0,
@@ -166,6 +174,7 @@ CRISP: dict[str, Any] = {
     "reward": "log_probability",
     "sharpness": 2.0,
     "sharpness_end": 64.0,
+    "harden": True,
     "dice_weight_end": 30.0,
 }
 PRESETS: dict[str, FitConfig] = {
@@ -175,12 +184,12 @@ PRESETS: dict[str, FitConfig] = {
     "paper_lattice": FitConfig(source_settings={"grid": "lattice"}),
     # A laptop's, 300 classifier passes. A growing area weight closes the leak of the constant one, and log-probability
     # keeps a gradient where a saturated softmax has none (README, "Presets", has what was measured).
-    "quick": FitConfig(**{**CRISP, "sharpness": 0.0, "sharpness_end": None}, source_settings=SMOOTH),
+    "quick": FitConfig(**CRISP | {"sharpness": 0.0, "sharpness_end": None, "harden": False}, source_settings=SMOOTH),
     # Masks that mean what they show: sharpened to 0/1 while they are fitted, so that nothing is left in between for the
     # class to come through (notebook 09, data/results/variants.csv).
     "crisp": FitConfig(**CRISP, source_settings=SMOOTH),
     # The same in half the passes, from weights learned on other pictures.
-    "crisp_learned": FitConfig(**{**CRISP, "steps": 75}, initial="learned", source_settings=SMOOTH),
+    "crisp_learned": FitConfig(**CRISP | {"steps": 75, "warmup": 20}, initial="learned", source_settings=SMOOTH),
     # Fong, Patrick, Vedaldi 2019 as published: a free lattice for each area, raw score, eight blur levels, mirroring.
     "extremal_perturbation": FitConfig(
         steps=800,
@@ -408,6 +417,8 @@ class _Loop:
         self._restore(parameters, good, alive & sound & (not self.interrupted))
         seconds = (time.perf_counter() - begun) / count
         collapsed = self._collapsed()
+        if config.harden:
+            self.source.set_sharpness(self.source.sharpness, harden=True)
         return [self._fitted(i, history, int(died[i]), done, collapsed[i], seconds) for i in range(count)]
 
     def _collapsed(self) -> list[str]:
@@ -428,10 +439,12 @@ class _Loop:
         return torch.optim.Adam(parameters, config.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
 
     def _lr_share(self, step: int) -> float:
-        if self.config.lr_end is None:
-            return 1.0
-        share = self.config.lr_end / self.config.lr
-        return share + (1 - share) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.config.steps)))
+        config = self.config
+        rising = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+        if config.lr_end is None:
+            return rising
+        share = config.lr_end / config.lr
+        return rising * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / config.steps))))
 
     def _losses(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Eq. 2 (eq. 6 with a baseline) for each problem, and what is kept of it.

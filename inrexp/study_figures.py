@@ -1,6 +1,6 @@
 """Drawing only: how a study's numbers are spread over its pictures.  The rows are those of `tables.read_rows`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -93,6 +93,29 @@ def soft_against_cut(rows: pd.DataFrame) -> Figure:
             )  # fmt: skip
             axes.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), xlabel="p, soft mask at a*", ylabel="p, mask cut to 0/1")
         _one_legend(figure)
+    return figure
+
+
+def leak_curves(rows: pd.DataFrame, variants: Sequence[str]) -> Figure:
+    """Probability over area, mean of the pictures with a 95 % bootstrap band: soft masks, and the same cut to 0/1.
+
+    rows: of `variants.measured`, as in data/results/variants.csv; a panel for each of `variants`.
+    """
+    kinds = {"probability": "soft mask", "probability_cut": "mask cut to 0/1"}
+    long = rows.melt(["variant", "picture", "area", "unmasked"], list(kinds), "mask", "kept").replace({"mask": kinds})
+    long["kept"] = long["kept"] / long["unmasked"]
+    with style():
+        figure, axes = plt.subplots(1, len(variants), figsize=(WIDTH, 2.1), sharey=True, squeeze=False)
+        for panel, name in zip(axes[0], variants, strict=True):
+            part = long[long["variant"] == name]
+            sns.lineplot(
+                part, x="area", y="kept", hue="mask", style="mask", palette=list(LINES[:2]), ax=panel, seed=0,
+                legend=name == variants[0],
+            )  # fmt: skip
+            panel.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":")
+            panel.set(title=f"{name}\n(n = {part['picture'].nunique()})", xlabel="area $a$", ylim=(0, 1.05))
+        axes[0, 0].set_ylabel("share of the unmasked\nprobability that is kept")
+        axes[0, 0].legend(title=None, loc="upper left")
     return figure
 
 

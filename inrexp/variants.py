@@ -25,7 +25,7 @@ def changed(config: FitConfig, *, source: dict[str, Any] | None = None, **change
 
 
 CRISP = PRESETS["crisp"]
-SOFT: dict[str, Any] = {"sharpness": 0.0, "sharpness_end": None}
+SOFT: dict[str, Any] = {"sharpness": 0.0, "sharpness_end": None, "harden": False}
 VARIANTS: dict[str, FitConfig] = {
     # the paper's objective in as many passes as the others: probability, weight 1, one blur, soft masks
     "paper, 300 passes": changed(
@@ -33,6 +33,7 @@ VARIANTS: dict[str, FitConfig] = {
     ),
     "quick": PRESETS["quick"],
     "crisp": CRISP,
+    "not hardened": changed(CRISP, harden=False),
     "without sharpening": changed(CRISP, **SOFT),
     "straight-through": changed(CRISP, **SOFT, cut="straight_through"),
     "straight-through, late": changed(CRISP, **SOFT, cut="late"),

@@ -256,17 +256,38 @@ def test_a_sharp_field_is_its_own_cut(grid: str | int):
     field = MaskField((56, 42), [0], grid=grid, **SMALL)
     soft = field(AREAS)
     field.set_sharpness(1e4)
-    sharp, ranked = field.render(AREAS)
+    sharp = field(AREAS)
     assert torch.equal((sharp > 0.5), (soft > 0.5))
     assert float(((sharp > 0.01) & (sharp < 0.99)).float().mean()) < 0.01
-    assert float(((ranked > 0.01) & (ranked < 0.99)).float().mean()) < 0.01
+
+
+def test_what_the_area_penalty_ranks_keeps_a_gradient_however_sharp_the_mask():
+    field = MaskField((56, 42), [0], bias=-3.0, **SMALL)
+    field.set_sharpness(64.0)
+    mask, ranked = field.render(AREAS)
+    for values, wanted in ((mask, False), (ranked, True)):
+        (slope,) = torch.autograd.grad(values.sum(), field.biases[-1], retain_graph=True)
+        assert (float(slope.abs().max()) > 1e-3) == wanted
+
+
+@pytest.mark.parametrize("grid", ["pixel", "lattice", 8])
+def test_hard_masks_are_the_largest_values_and_have_the_area_asked_for(grid: str | int):
+    field = MaskField((56, 42), [0], grid=grid, outputs=2, **SMALL)
+    soft = field(AREAS)
+    field.set_sharpness(0.0, harden=True)
+    hard = field(AREAS)
+    assert set(hard.unique().tolist()) == {0.0, 1.0}
+    asked = AREAS.repeat_interleave(2, 1).flatten()
+    assert hard.sum((0, 2, 3, 4)).tolist() == (asked * 56 * 42).round().tolist()
+    for one, other in zip(hard[0], soft[0], strict=True):
+        assert bool((other[one > 0].min() >= other[one == 0].max()))
 
 
 def test_sharpness_is_kept_with_a_single_problem():
     field = MaskField((56, 42), [0, 1], **SMALL)
-    field.set_sharpness(16.0)
+    field.set_sharpness(16.0, harden=True)
     single = field.problem(1)
-    assert single.sharpness == 16.0
+    assert (single.sharpness, single.harden) == (16.0, True)
     assert torch.allclose(single(AREAS)[0], field(AREAS.expand(2, -1))[1], atol=1e-6)
 
 

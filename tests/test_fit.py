@@ -72,6 +72,25 @@ def test_the_sharpness_grows_to_its_end_and_the_fitted_masks_keep_it(planted: Pl
     assert one.source.settings["sharpness"] == pytest.approx(32)
 
 
+def test_hardened_masks_are_0_and_1_and_what_the_classifier_is_shown(planted: Planted):
+    config = dataclasses.replace(QUICK_FIT, sharpness=1.0, sharpness_end=16.0, harden=True)
+    (one,) = fit(planted.classifier, [Problem(planted.image, STRIPES)], config, progress=False)
+    found = masks(one)
+    assert set(found.unique().tolist()) == {0.0, 1.0}
+    assert precision(found[2:3], planted.truth) > 0.6
+    assert found.mean((1, 2, 3)).tolist() == pytest.approx(list(AREAS), abs=1e-4)
+
+
+def test_the_learning_rate_rises_over_the_warm_up_then_falls(planted: Planted):
+    config = dataclasses.replace(BRIEF, steps=100, lr=1e-3, lr_end=1e-4, warmup=10)
+    loop = _Loop(planted.classifier, [Problem(planted.image, STRIPES)], config)
+    shares = [loop._lr_share(step) for step in range(100)]
+    assert shares[0] == pytest.approx(0.1)
+    assert shares[4] == pytest.approx(0.5, rel=0.01)
+    assert max(shares) == max(shares[8:12])
+    assert shares[99] == pytest.approx(0.1, rel=0.01)
+
+
 def test_varied_perturbations_are_three_blurs_and_fade_by_turns(planted: Planted):
     loop = _Loop(
         planted.classifier, [Problem(planted.image, STRIPES)], dataclasses.replace(BRIEF, perturbation="varied")
@@ -112,6 +131,7 @@ def test_passes_a_step_are_areas_times_outputs_or_the_lattices_areas():
         ({"blur_sigma": 0}, "blur_sigma must be above 0 px"),
         ({"cut": "hard"}, "cut must be"),
         ({"dice_weight": -1}, "dice_weight must be 0 or more"),
+        ({"warmup": -1}, "warmup must be 0 steps or more"),
         ({"sharpness": -1}, "sharpness must be 0 or more"),
         ({"sharpness_end": 8.0}, "sharpness_end must be above 0 with a sharpness above 0"),
         ({"initial": "learned", "source": "lattice"}, "initial must be None for source='lattice'"),
