@@ -165,7 +165,7 @@ CRISP: dict[str, Any] = {
     "steps": 150,
     "lr": 2e-3,
     "lr_end": 2e-4,
-    "warmup": 40,
+    "warmup": 60,
     "areas_per_step": 2,
     "sampling": "stratified",
     "area_weight": 1.0,
