@@ -27,8 +27,8 @@ class FitConfig:
     """Every choice of a fit, the gaps in the paper's text included. The defaults are section 3.4's numbers.
 
     steps: optimiser steps ("epochs" in the paper).  lr: learning rate, constant or falling to `lr_end` (cosine).
-    warmup: steps over which it rises from 0 first: Adam's first steps have full length whatever the gradient, and at
-        2e-3 they drove 3 of 36 fields into the sigmoid's dead end.
+    warmup: share of the steps over which it rises from 0 first: Adam's first steps have full length whatever the
+        gradient, and at 2e-3 they drove 3 of 36 fields into the sigmoid's dead end.
     optimiser: "adam", or "sgd" with `momentum` and `dampening`.
     areas_per_step: masks per step and problem.  sampling: "uniform" draws a from U[0, 1]; "stratified" draws one from
         each of `areas_per_step` equal parts; "fixed" takes every area of a MaskLattice in every step.
@@ -56,7 +56,7 @@ class FitConfig:
     steps: int = 4000
     lr: float = 1e-4
     lr_end: float | None = None
-    warmup: int = 0
+    warmup: float = 0.0
     optimiser: str = "adam"
     momentum: float = 0.0
     dampening: float = 0.0
@@ -106,7 +106,7 @@ class FitConfig:
                 self.dice_weight_end is None or (self.dice_weight_end > 0 and self.dice_weight > 0),
                 "above 0 with a dice_weight above 0, or None",
             ),
-            "warmup": (self.warmup >= 0, "0 steps or more"),
+            "warmup": (0 <= self.warmup < 1, "in [0, 1)"),
             "lr_end": (self.lr_end is None or self.lr_end >= 0, "0 or more, or None"),
             "initial": (self.initial is None or self.source == "field", "None for source='lattice'"),
             "sharpness": (self.sharpness >= 0, "0 or more"),
@@ -165,7 +165,7 @@ CRISP: dict[str, Any] = {
     "steps": 150,
     "lr": 2e-3,
     "lr_end": 2e-4,
-    "warmup": 60,
+    "warmup": 0.4,
     "areas_per_step": 2,
     "sampling": "stratified",
     "area_weight": 1.0,
@@ -189,7 +189,7 @@ PRESETS: dict[str, FitConfig] = {
     # class to come through (notebook 09, data/results/variants.csv).
     "crisp": FitConfig(**CRISP, source_settings=SMOOTH),
     # The same in half the passes, from weights learned on other pictures.
-    "crisp_learned": FitConfig(**CRISP | {"steps": 75, "warmup": 20}, initial="learned", source_settings=SMOOTH),
+    "crisp_learned": FitConfig(**CRISP | {"steps": 75, "warmup": 0.25}, initial="learned", source_settings=SMOOTH),
     # Fong, Patrick, Vedaldi 2019 as published: a free lattice for each area, raw score, eight blur levels, mirroring.
     "extremal_perturbation": FitConfig(
         steps=800,
@@ -440,7 +440,7 @@ class _Loop:
 
     def _lr_share(self, step: int) -> float:
         config = self.config
-        rising = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+        rising = min(1.0, (step + 1) / max(1.0, config.warmup * config.steps))
         if config.lr_end is None:
             return rising
         share = config.lr_end / config.lr

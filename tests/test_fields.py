@@ -280,7 +280,7 @@ def test_hard_masks_are_the_largest_values_and_have_the_area_asked_for(grid: str
     asked = AREAS.repeat_interleave(2, 1).flatten()
     assert hard.sum((0, 2, 3, 4)).tolist() == (asked * 56 * 42).round().tolist()
     for one, other in zip(hard[0], soft[0], strict=True):
-        assert bool((other[one > 0].min() >= other[one == 0].max()))
+        assert bool(other[one > 0].min() >= other[one == 0].max())
 
 
 def test_sharpness_is_kept_with_a_single_problem():

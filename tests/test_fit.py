@@ -82,7 +82,7 @@ def test_hardened_masks_are_0_and_1_and_what_the_classifier_is_shown(planted: Pl
 
 
 def test_the_learning_rate_rises_over_the_warm_up_then_falls(planted: Planted):
-    config = dataclasses.replace(BRIEF, steps=100, lr=1e-3, lr_end=1e-4, warmup=10)
+    config = dataclasses.replace(BRIEF, steps=100, lr=1e-3, lr_end=1e-4, warmup=0.1)
     loop = _Loop(planted.classifier, [Problem(planted.image, STRIPES)], config)
     shares = [loop._lr_share(step) for step in range(100)]
     assert shares[0] == pytest.approx(0.1)
@@ -131,7 +131,7 @@ def test_passes_a_step_are_areas_times_outputs_or_the_lattices_areas():
         ({"blur_sigma": 0}, "blur_sigma must be above 0 px"),
         ({"cut": "hard"}, "cut must be"),
         ({"dice_weight": -1}, "dice_weight must be 0 or more"),
-        ({"warmup": -1}, "warmup must be 0 steps or more"),
+        ({"warmup": 1.0}, r"warmup must be in \[0, 1\)"),
         ({"sharpness": -1}, "sharpness must be 0 or more"),
         ({"sharpness_end": 8.0}, "sharpness_end must be above 0 with a sharpness above 0"),
         ({"initial": "learned", "source": "lattice"}, "initial must be None for source='lattice'"),
