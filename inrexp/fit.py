@@ -126,7 +126,7 @@ class FitConfig:
     def masks_per_step(self) -> int:
         """Classifier passes a step and problem."""
         if self.sampling == "fixed":
-            return len(self.source_settings.get("areas", LATTICE_AREAS))
+            return max(1, len(self.source_settings.get("areas", LATTICE_AREAS)))
         return self.areas_per_step * self.source_settings.get("outputs", 1)
 
     def area_weight_at(self, step: int) -> float:

@@ -233,7 +233,9 @@ def run_in_place(notebook: Notebook, *, timeout: float) -> None:
     content = nbformat.read(notebook.path, as_version=4)
     content.metadata.pop("widgets", None)
     place = {"metadata": {"path": str(notebook.path.parent)}}
-    NotebookClient(content, timeout=int(timeout), kernel_name="python3", resources=place, record_timing=False).execute()
+    client = NotebookClient(content, timeout=int(timeout), kernel_name="python3", resources=place, record_timing=False)
+    with _environment(KERNEL):
+        client.execute()
     for cell in content.cells:
         cell.metadata.pop("execution", None)  # the times of an earlier execution
     content.metadata[STAMP] = {"code": notebook.code, "version": inrexp.__version__, "arithmetic": arithmetic()}

@@ -102,8 +102,7 @@ def leak_curves(rows: pd.DataFrame, variants: Sequence[str]) -> Figure:
     rows: of `variants.measured`, as in data/results/variants.csv; a panel for each of `variants`.
     """
     kinds = {"probability": "soft mask", "probability_cut": "mask cut to 0/1"}
-    long = rows.melt(["variant", "picture", "area", "unmasked"], list(kinds), "mask", "kept").replace({"mask": kinds})
-    long["kept"] = long["kept"] / long["unmasked"]
+    long = rows.melt(["variant", "picture", "area"], list(kinds), "mask", "kept").replace({"mask": kinds})
     with style():
         figure, axes = plt.subplots(1, len(variants), figsize=(WIDTH, 2.1), sharey=True, squeeze=False)
         for panel, name in zip(axes[0], variants, strict=True):
@@ -112,9 +111,8 @@ def leak_curves(rows: pd.DataFrame, variants: Sequence[str]) -> Figure:
                 part, x="area", y="kept", hue="mask", style="mask", palette=list(LINES[:2]), ax=panel, seed=0,
                 legend=name == variants[0],
             )  # fmt: skip
-            panel.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":")
             panel.set(title=f"{name}\n(n = {part['picture'].nunique()})", xlabel="area $a$", ylim=(0, 1.05))
-        axes[0, 0].set_ylabel("share of the unmasked\nprobability that is kept")
+        axes[0, 0].set_ylabel("probability kept")
         axes[0, 0].legend(title=None, loc="upper left")
     return figure
 
