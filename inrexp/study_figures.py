@@ -109,11 +109,11 @@ def leak_curves(rows: pd.DataFrame, variants: Sequence[str]) -> Figure:
             part = long[long["variant"] == name]
             sns.lineplot(
                 part, x="area", y="kept", hue="mask", style="mask", palette=list(LINES[:2]), ax=panel, seed=0,
-                legend=name == variants[0],
+                legend=name == variants[-1],
             )  # fmt: skip
             panel.set(title=f"{name}\n(n = {part['picture'].nunique()})", xlabel="area $a$", ylim=(0, 1.05))
         axes[0, 0].set_ylabel("probability kept")
-        axes[0, 0].legend(title=None, loc="upper left")
+        axes[0, -1].legend(title=None, loc="upper left")
     return figure
 
 
