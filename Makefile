@@ -45,7 +45,8 @@ test: $(READY)  ## every test: modules, then the committed notebooks against the
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	INREXP_FIGURES=$$(mktemp -d) $(BIN)/python -m pytest --nbval tests notebooks
+	$(BIN)/python -m pytest tests  # apart from the notebooks: each folder has its conftest.py
+	INREXP_FIGURES=$$(mktemp -d) $(BIN)/python -m pytest --nbval notebooks
 
 quick: $(READY)  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" tests
