@@ -215,7 +215,7 @@ def test_a_real_ctrl_c_ends_the_real_command_with_its_results(tmp_path: Path):
         [COMMAND, "explain", "coffee", "--steps", "100000", "--device", "cpu", "--out", str(tmp_path)],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
     )
     heard, begun = b"", time.monotonic()
     while b"10/100000" not in heard and time.monotonic() - begun < 240:  # the first report of the progress bar
