@@ -74,6 +74,18 @@ def _parser() -> argparse.ArgumentParser:
     both.add_argument("--against", metavar="METHOD", help='as the table names it, "INR, paper"; what p is against')
     both.add_argument("--out", type=Path, default=Path("out"), help="folder for table1.csv, .tex, ... (default: out)")
     both.set_defaults(run=_tables)
+    start = commands.add_parser("learn", help="a start for fields, learned on a folder of pictures (Reptile)")
+    start.add_argument("folder", type=Path, help="pictures; each is explained for the model's top-1 class")
+    start.add_argument("--out", type=Path, default=Path("out/initial.safetensors"), help="the weights")
+    start.add_argument("--model", default="efficientnet_lite0", help="as for explain")
+    start.add_argument(
+        "--preset", default="crisp_learned", choices=[n for n in PRESETS if PRESETS[n].source == "field"]
+    )
+    start.add_argument("--epochs", type=int, default=1, help="times that each picture is fitted")
+    start.add_argument("--sure", type=float, default=0.3, help="least top-1 probability of a picture that is used")
+    start.add_argument("--seed", type=int, default=0)
+    start.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+    start.set_defaults(run=_learn)
     data = commands.add_parser("data", help="what data/README.md lists").add_subparsers(
         required=True, metavar="COMMAND"
     )

@@ -18,7 +18,7 @@ from PIL import Image
 from inrexp import cli, figures
 from inrexp.explanation import Explanation
 from inrexp.fit import PRESETS
-from inrexp.images import to_picture
+from inrexp.images import load_picture, to_picture
 
 COMMAND = Path(sys.executable).parent / "inrexp"
 
@@ -228,3 +228,15 @@ def test_a_real_ctrl_c_ends_the_real_command_with_its_results(tmp_path: Path):
     numbers = json.loads((tmp_path / "coffee.json").read_text())
     assert numbers["status"].startswith("interrupted at step")
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".png", ".safetensors"}
+
+
+def test_learn_writes_weights_that_a_fit_starts_from(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch):
+    short = dataclasses.replace(PRESETS["crisp_learned"], steps=2)
+    monkeypatch.setitem(PRESETS, "crisp_learned", short)
+    load_picture("coffee").save(tmp_path / "coffee.png")
+    out = tmp_path / "start.safetensors"
+    assert cli.main(["learn", str(tmp_path), "--out", str(out), "--device", "cpu"]) == 0
+    assert f"{out}: learned on 1 pictures" in capsys.readouterr().out
+    starts = [dataclasses.replace(short, initial=str(out)).make_source((224, 224), [seed]) for seed in (5, 6)]
+    assert torch.equal(starts[0].weights[0], starts[1].weights[0])
+    assert not torch.equal(starts[0].weights[0], short.make_source((224, 224), [5]).weights[0])
