@@ -11,50 +11,25 @@ import argparse
 import csv
 import dataclasses
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from inrexp import PAPER_AREAS, PRESETS, load_classifier, load_picture
-from inrexp.classifiers import Classifier
-from inrexp.datasets import packaged_truth, to_truth
+from inrexp.datasets import load_dataset
 from inrexp.explanation import Explanation
 from inrexp.fit import Problem, fit
 from inrexp.folding import folded, in_bfloat16
 from inrexp.metrics import pairwise_iou, precision
-
-PACKAGED = {  # picture: (label, regions of the object)
-    "chelsea": ("tiger cat", ("fur", "ears", "eyes", "nose")),
-    "coffee": ("espresso", ("cup", "espresso")),
-    "rocket": ("missile", ("rocket",)),
-    "china": ("palace", ("building",)),
-}
+from inrexp.samples import Truth
 
 
-def samples(
-    classifier: Classifier, data: Path | None, count: int
-) -> Iterator[tuple[str, torch.Tensor, object, torch.Tensor]]:
-    """(name, image (1, 3, h, w), target, truth (h, w))."""
-    for name, (label, regions) in PACKAGED.items():
-        yield name, classifier.prepare(load_picture(name)), label, packaged_truth(name, regions, classifier)
-    rows = list(csv.DictReader((data / "labels.csv").open())) if data else []
-    for row in rows[:: max(1, len(rows) // count)][:count]:
-        with Image.open(data / "validation" / f"{row['image']}.JPEG") as picture:  # type: ignore[operator]
-            image = classifier.prepare(picture.convert("RGB"))
-        with Image.open(data / "validation-segmentation" / f"{row['image']}.png") as labels:  # type: ignore[operator]
-            ids = np.asarray(labels.convert("RGB")).astype(int) @ [1, 256, 0]
-        truth = Image.fromarray(((ids > 0) & (ids < 1000)).astype(np.uint8) * 255)
-        yield row["image"], image, int(row["imagenet_index"]), to_truth(truth, classifier)
-
-
-def numbers(one: Explanation, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def numbers(one: Explanation, truth: Truth) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Probability (k,), precision (k,) and cut masks (k, 1, h, w) at the paper's areas."""
     soft = one.mask(PAPER_AREAS)
     cut = (soft > 0.5).to(soft.dtype)
-    return one.probability_of_mask(soft), precision(cut, truth), cut
+    return one.probability_of_mask(soft), precision(cut, truth.object, counted=truth.counted), cut
 
 
 def difference(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -> list[float]:
@@ -80,8 +55,15 @@ def main() -> None:
     names = ("probability", "precision", "1 - IoU")
     rows = []
     print(f"{options.model}, {options.preset}, {config.steps} steps, {options.seeds} seeds, {classifier.device}")
-    for name, image, wanted, truth in samples(classifier, options.data, options.count):
-        target = classifier.target(wanted, image)  # type: ignore[arg-type]
+    samples = load_dataset("packaged").spread(None)
+    if options.data:
+        samples += load_dataset("imagenet-s50", options.data).known_to(classifier).spread(options.count)
+    for sample in samples:
+        image, target, truth = (
+            classifier.prepare(load_picture(sample.picture)),
+            sample.target(classifier),
+            sample.truth(classifier),
+        )
         problems = [Problem(image, target, seed) for seed in range(options.seeds)]
 
         found = {}
@@ -95,8 +77,10 @@ def main() -> None:
         precisions = [difference(*pair) for pair in zip(found["float32"], found["bfloat16"], strict=True)]
         seeds = [difference(*pair) for pair in itertools.combinations(found["float32"], 2)]
         means = {kind: np.nanmean([[float(n[i].nanmean()) for i in (0, 1)] for n in f], 0) for kind, f in found.items()}
-        rows.append([name, *np.nanmean(precisions, 0), *np.nanmean(seeds, 0), *means["float32"], *means["bfloat16"]])
-        print(f"  {name:24}" + " ".join(f"{value:.3f}" for value in rows[-1][1:]), flush=True)
+        rows.append(
+            [sample.name, *np.nanmean(precisions, 0), *np.nanmean(seeds, 0), *means["float32"], *means["bfloat16"]]
+        )
+        print(f"  {sample.name:24}" + " ".join(f"{value:.3f}" for value in rows[-1][1:]), flush=True)
     table = np.array([row[1:] for row in rows])
     for i, quantity in enumerate(names):
         here, seeds = table[:, i].mean(), table[:, 3 + i].mean()

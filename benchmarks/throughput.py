@@ -44,7 +44,7 @@ def main() -> None:
     plain = load_classifier(options.model, weights=None, device=options.device)
     clock = clock_of(plain.device, busy=False)
     config = dataclasses.replace(PRESETS[options.preset], steps=options.steps)
-    masks = options.problems * config.areas_per_step * config.source_settings.get("outputs", 1)
+    masks = options.problems * config.masks_per_step
 
     begun = time.perf_counter()
     images = [plain.prepare(load_picture(name)) for name in PICTURES]

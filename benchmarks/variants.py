@@ -1,6 +1,6 @@
 """Fit the variants of `inrexp.variants` to the same pictures with the same seed; writes data/results/variants.csv.
 
-    python benchmarks/variants.py [--dataset imagenet-s50 --folder FOLDER] [--limit 40] [--skip 0] [--variants A B ...]
+    python benchmarks/variants.py [--dataset imagenet-s50 --folder FOLDER] [--limit 40] [--variants A B ...]
 
 Goes on where it stopped: a (variant, picture) that has its rows is not fitted again. Several can run at once on
 separate --out files; `cat` or pandas joins them.
@@ -31,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     classifier = load_classifier(device=options.device)
     dataset = load_dataset(options.dataset, folder=options.folder).known_to(classifier)
-    samples = spread(list(dataset), options.limit)
+    samples = dataset.spread(options.limit)
     index, count = (int(part) for part in options.shard.split("/"))
     rows = pd.read_csv(options.out) if options.out.is_file() else pd.DataFrame(columns=["variant", "picture"])
     done = set(zip(rows["variant"], rows["picture"], strict=True))
@@ -51,13 +51,6 @@ def main() -> None:
         rows = pd.concat([rows, new.round(4)], ignore_index=True)
         with written_whole(options.out) as temporary:
             rows.to_csv(temporary, index=False)
-
-
-def spread(samples: list, limit: int | None) -> list:
-    """`limit` of them, evenly spread over the data set, which is sorted by class."""
-    if limit is None or limit >= len(samples):
-        return samples
-    return [samples[i * len(samples) // limit] for i in range(limit)]
 
 
 if __name__ == "__main__":

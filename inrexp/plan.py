@@ -143,11 +143,9 @@ def tasks_of(plan: StudyPlan, dataset: Dataset, classifier: Classifier) -> list[
     settings = {
         method: json.dumps({**plan.settings(method), "weights": weights}, sort_keys=True) for method in plan.methods
     }
-    count = len(dataset)
-    wanted = count if plan.limit is None else min(plan.limit, count)
     tasks: list[Task] = []
     group: list[Job] = []
-    for sample in (dataset.samples[index * count // wanted] for index in range(wanted)):
+    for sample in dataset.spread(plan.limit):
         for method in plan.methods:
             for seed in range(1 if method in SEEDLESS else plan.seeds):
                 known = {

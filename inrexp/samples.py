@@ -68,15 +68,24 @@ class Dataset:
     def known_to(self, classifier: Classifier) -> "Dataset":
         """The samples whose class the classifier has; the facts say how many others were left out.
 
-        Asks for targets only, so samples without labels load their pictures.
+        Asks for targets only, so samples without labels load their pictures. One that fails in another way stays, for
+        whoever works on it to say so.  Raises LookupError if the classifier has none of the classes.
         """
         has = [_has_target(sample, classifier) for sample in self.samples]
         if all(has):
             return self
+        if not any(has):
+            raise LookupError(f"{classifier.name} has none of the classes of {self.name}: choose another model")
         missing = dict.fromkeys(sample.label for sample, known in zip(self.samples, has, strict=True) if not known)
         left_out = f"{has.count(False)} of {len(self)} left out: {classifier.name} has no {', '.join(missing)}"
         known = tuple(sample for sample, known in zip(self.samples, has, strict=True) if known)
         return replace(self, samples=known, facts=(*self.facts, left_out))
+
+    def spread(self, limit: int | None) -> tuple[Sample, ...]:
+        """`limit` of the samples, evenly spread over the data set, which is sorted by class; None is all of them."""
+        count = len(self)
+        wanted = count if limit is None else min(limit, count)
+        return tuple(self.samples[index * count // wanted] for index in range(wanted))
 
 
 def _has_target(sample: Sample, classifier: Classifier) -> bool:
@@ -84,6 +93,8 @@ def _has_target(sample: Sample, classifier: Classifier) -> bool:
         sample.target(classifier)
     except LookupError:
         return False
+    except Exception:  # such as a damaged picture whose top-1 class is asked for
+        return True
     return True
 
 

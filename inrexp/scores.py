@@ -89,7 +89,7 @@ def _precisions(
 
 
 def _precision(binary: torch.Tensor, truth: Truth) -> float:
-    return float(precision(binary * truth.counted, truth.object))
+    return float(precision(binary, truth.object, counted=truth.counted))
 
 
 def failed(row: dict[str, Any], error: Exception) -> Result:

@@ -125,7 +125,11 @@ def run_study(
     if not 1 <= part <= parts:
         raise ValueError(f"shard must be i/n with 1 <= i <= n, got {part}/{parts}")
     classifier = classifier or load_classifier(plan.model, device=device)
-    dataset = _explainable(dataset or load_dataset(plan.dataset, folder), classifier)
+    whole = dataset or load_dataset(plan.dataset, folder)
+    dataset = whole.known_to(classifier)
+    if len(dataset) < len(whole):
+        left_out = len(whole) - len(dataset)
+        warnings.warn(f"{left_out} of {len(whole)} left out: {classifier.name} lacks their class", stacklevel=2)
     if plan.dataset == "folder" and folder is not None:  # two readers' folders must not share rows
         dataset = dataclasses.replace(dataset, name=f"folder {Path(folder).resolve().name}")
     tasks = tasks_of(plan, dataset, classifier)[part - 1 :: parts]
@@ -147,25 +151,6 @@ def run_study(
         store.export()
         states = store.states()
     return dict(Counter(states[key] for key in keys))
-
-
-def _explainable(dataset: Dataset, classifier: Classifier) -> Dataset:
-    """The samples whose class the classifier has; what fails in another way stays, to be recorded as failed."""
-    kept = []
-    for sample in dataset:
-        try:
-            sample.target(classifier)
-        except LookupError:
-            continue
-        except Exception:  # such as a damaged picture whose top-1 class is asked for
-            pass
-        kept.append(sample)
-    if not kept:
-        raise LookupError(f"{classifier.name} has none of the classes of {dataset.name}: choose another --model")
-    if len(kept) < len(dataset):
-        left_out = len(dataset) - len(kept)
-        warnings.warn(f"{left_out} of {len(dataset)} left out: {classifier.name} lacks their class", stacklevel=3)
-    return dataclasses.replace(dataset, samples=tuple(kept))
 
 
 def _claimed(tasks: Sequence[Task], store: Results, bar: tqdm) -> Iterator[Task | None]:
