@@ -160,11 +160,14 @@ def leaks(rows: Mapping[str, Explanation], area: float) -> Figure:
         figure, axes = panels(len(rows), 4, extra=0.3)
         for line, (name, found) in zip(axes, rows.items(), strict=True):
             both = leak(found, [area])
-            mask, cut = found.mask(area), found.mask(area, cut=CUT)
-            draw_mask(line[0], mask, f"the mask, 0 to 1: {percent(float(both.soft_area[0]))}")
-            draw_image(line[1], found.blended(mask), f"what the network sees\np = {float(both.probability[0]):.2f}")
-            draw_mask(line[2], cut, f"cut to 0/1: {percent(float(both.cut_area[0]))}")
-            draw_image(line[3], found.blended(cut), f"through the cut mask\np = {float(both.probability_cut[0]):.2f}")
+            draw_mask(line[0], both.soft, f"the mask, 0 to 1: {percent(float(both.soft_area[0]))}")
+            draw_image(
+                line[1], found.blended(both.soft), f"what the network sees\np = {float(both.probability[0]):.2f}"
+            )
+            draw_mask(line[2], both.cut, f"cut to 0/1: {percent(float(both.cut_area[0]))}")
+            draw_image(
+                line[3], found.blended(both.cut), f"through the cut mask\np = {float(both.probability_cut[0]):.2f}"
+            )
             _row_name(line[0], name)
         _room_above(figure)
     return figure

@@ -110,12 +110,15 @@ def disagreement(mask: torch.Tensor) -> float:
 
 @dataclass(frozen=True)
 class Leak:
-    """What the classifier is left with under a soft mask, and under the same mask cut to 0/1.  All (k,), one an area.
+    """What the classifier is left with under a soft mask, and under the same mask cut to 0/1.  All (k,), one an area,
+    but for the two masks themselves, (k, 1, h, w).
 
     Where the soft mask keeps the class and the cut one loses it, the class came through where the mask looks empty.
     """
 
     area: torch.Tensor
+    soft: torch.Tensor
+    cut: torch.Tensor
     probability: torch.Tensor
     probability_cut: torch.Tensor
     soft_area: torch.Tensor
@@ -133,6 +136,8 @@ def leak(found: Attribution, areas: Sequence[float] = PAPER_AREAS, *, cut: float
     binary = (mask > cut).to(mask.dtype)
     return Leak(
         area=torch.tensor(list(areas), dtype=torch.float64),
+        soft=mask,
+        cut=binary,
         probability=found.probability_of_mask(mask).cpu(),
         probability_cut=found.probability_of_mask(binary).cpu(),
         soft_area=mask.mean((1, 2, 3)).cpu(),

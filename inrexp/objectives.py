@@ -17,13 +17,13 @@ def reward(scores: torch.Tensor, target: torch.Tensor, kind: str, activation: st
     if kind == "score":
         return inside.logsumexp(1)
     if activation == "softmax":
-        log_probability = inside.logsumexp(1) - scores.logsumexp(1)
         if kind == "log_odds":
             return inside.logsumexp(1) - scores.masked_fill(target != 0, -torch.inf).logsumexp(1)
+        log_probability = inside.logsumexp(1) - scores.logsumexp(1)
     else:
         log_probability = (torch.sigmoid(scores) * target).sum(1).div(target.sum(1)).clamp_min(1e-30).log()
-    if kind == "log_odds":  # of sigmoids
-        return log_probability - torch.log1p(-log_probability.exp().clamp(max=1 - 1e-6))
+        if kind == "log_odds":
+            return log_probability - torch.log1p(-log_probability.exp().clamp(max=1 - 1e-6))
     return log_probability if kind == "log_probability" else log_probability.exp()
 
 

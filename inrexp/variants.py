@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from inrexp.explanation import CUT, Explanation
+from inrexp.explanation import Explanation
 from inrexp.fit import PRESETS, FitConfig
 from inrexp.metrics import leak, nestedness, precision
 from inrexp.samples import Truth
@@ -25,18 +25,17 @@ def changed(config: FitConfig, *, source: dict[str, Any] | None = None, **change
 
 
 CRISP = PRESETS["crisp"]
-SOFT: dict[str, Any] = {"sharpness": 0.0, "sharpness_end": None, "harden": False}
+QUICK = PRESETS["quick"]  # crisp without sharpening
 VARIANTS: dict[str, FitConfig] = {
     # the paper's objective in as many passes as the others: probability, weight 1, one blur, soft masks
     "paper, 300 passes": changed(
         PRESETS["paper_lattice"], steps=300, lr=1e-3, source={"grid": 16, "scale": 2.0, "area_scale": 0.25}
     ),
-    "quick": PRESETS["quick"],
+    "quick": QUICK,
     "crisp": CRISP,
     "not hardened": changed(CRISP, harden=False),
-    "without sharpening": changed(CRISP, **SOFT),
-    "straight-through": changed(CRISP, **SOFT, cut="straight_through"),
-    "straight-through, late": changed(CRISP, **SOFT, cut="late"),
+    "straight-through": changed(QUICK, cut="straight_through"),
+    "straight-through, late": changed(QUICK, cut="late"),
     "weight to 100": changed(CRISP, area_weight_end=100.0),
     "probability": changed(CRISP, reward="probability"),
     "log odds": changed(CRISP, reward="log_odds"),
@@ -64,7 +63,6 @@ def measured(found: Explanation, truth: Truth) -> pd.DataFrame:
     low, high = found.area_range
     areas = [area for area in AREAS if low - 1e-6 <= area <= high + 1e-6]
     both = leak(found, areas)
-    binary = found.mask(areas, cut=CUT)
     return pd.DataFrame(
         {
             "area": areas,
@@ -73,8 +71,8 @@ def measured(found: Explanation, truth: Truth) -> pd.DataFrame:
             "probability_cut": both.probability_cut,
             "soft_area": both.soft_area,
             "cut_area": both.cut_area,
-            "nested": [*nestedness(binary).tolist(), None],
-            "precision": precision(binary, truth.object, counted=truth.counted).cpu(),
+            "nested": [*nestedness(both.cut).tolist(), None],
+            "precision": precision(both.cut, truth.object, counted=truth.counted).cpu(),
             "status": found.status,
             "passes": len(found.history["loss"]) * found.config.masks_per_step,
             "seconds": round(found.seconds, 1),
