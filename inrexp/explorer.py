@@ -13,7 +13,7 @@ from inrexp.explanation import CUT, Attribution, Explanation
 from inrexp.figures import percent
 from inrexp.images import to_picture
 from inrexp.perturb import BLUR_SIGMA, blend, blur, fade
-from inrexp.stage import SIDE, STEP, Curve, Panel, Stage, curve_svg, jpeg
+from inrexp.stage import PLOT, SIDE, STEP, Curve, Panel, Stage, curve_svg, jpeg
 
 POSITIONS = 36  # areas at which probabilities are measured; 5 thousandths apart over the paper's range
 BLURS = (5.0, 10.0, BLUR_SIGMA, 40.0)  # px
@@ -71,7 +71,7 @@ class Explorer(Panel):
         self._show()
 
     def _controls(self, what: str, against: str | None, start: float, side: int) -> None:
-        wide, narrow = f"{2 * side + 16}px", "360px"
+        wide, narrow = f"{2 * side + 16}px", f"{PLOT[0]}px"
         names = list(self.answers)
         own = self.first.blur_sigma if self.first.perturbation == "blur" else BLUR_SIGMA
         outsides = [*(f"blur {sigma:g} px" for sigma in sorted({*BLURS, own})), "black"]
@@ -105,7 +105,9 @@ class Explorer(Panel):
         self.lower = ipywidgets.VBox([ipywidgets.HBox(panels[2:]), self.captions[1]])
         left = ipywidgets.VBox([self.area, ipywidgets.HBox(panels[:2]), self.captions[0], self.lower])
         right = ipywidgets.VBox([self.curve, *(getattr(self, name) for name in CONTROLS)])
-        return [ipywidgets.HBox([left, right]), self.legend]
+        for column in (left, right):
+            column.layout.flex = "0 0 auto"  # as wide as it needs: where both do not fit, one goes below the other
+        return [ipywidgets.HBox([left, right], layout=ipywidgets.Layout(flex_flow="row wrap")), self.legend]
 
     def mask(self, name: str, area: float) -> tuple[torch.Tensor, float]:
         """An answer's mask at the area nearest to the one asked that it has.  Returns (1, 1, h, w) and that area."""

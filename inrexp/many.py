@@ -57,7 +57,7 @@ class Explanations(Sequence[Explanation]):
     """{M^n} of algorithm 1: explanations of one picture in the order found, and the masks M^0 that they started from.
 
     Attributes: explanations; areas, the area of each one's mask M^n; stars, each one's a* as judged in the run, None
-    where what it adds keeps the class at no area in range; initial, M^0 (m, 1, h, w) or None; image; threshold, Phi_0;
+    where no area in range suffices (`smallest_areas`); initial, M^0 (m, 1, h, w) or None; image; threshold, Phi_0;
     cut, None where soft masks are judged; way, "in turn" (algorithm 1) or "joint"; status, "finished", "nothing more:
     ..." or "interrupted during explanation n".
     """
@@ -98,13 +98,14 @@ class Explanations(Sequence[Explanation]):
 
     @property
     def keeps(self) -> tuple[bool, ...]:
-        """Whether what each explanation adds keeps the class at some area in range; False marks it as none."""
+        """Whether each explanation, and what it adds, keeps the class at some area in range; False marks it as none."""
         return tuple(area is not None for area in self.stars)
 
     def smallest_areas(self, *, cut: float | None = None) -> tuple[float | None, ...]:
         """a* of each explanation (eq. 5), None where no area in range suffices.  cut: default as judged in the run.
 
-        Judged without what the earlier masks cover, M (1 - M^b): a mask that only repeats them is none.
+        The mask must keep the class, and so must what it adds to the earlier ones, M (1 - M^b): one that only repeats
+        them is none, and so is one that keeps the class only without the part it shares with them.
         """
         if cut is None or cut == self.cut:
             return self.stars
@@ -142,7 +143,7 @@ class Explanations(Sequence[Explanation]):
         """One row per explanation, soft and cut to 0/1 (`_cut`), for pandas.DataFrame.
 
         status: of its fit; a field that collapsed or diverged explains nothing, and says nothing about the picture.
-        none: what it adds keeps the class at no area in range.  a_star: eq. 5 for what it adds, None if none.
+        none: no area in range suffices.  a_star: smallest area where the mask and what it adds keep the class, or None.
         area: asked for M^n; area_kept: its mean.  probability: Phi under M^n.  overlap: share of M^n on the earlier
         masks; dice: eq. 6's term.  own: Phi under what M^n adds.  remaining: Phi once M^0 to M^n are removed.
         """
@@ -399,11 +400,14 @@ def _threshold(classifier: Classifier, problem: Problem, threshold: float | None
 
 
 def _smallest(explanation: Explanation, threshold: float, cut: float | None, baseline: torch.Tensor) -> float | None:
-    """a* (eq. 5) of what the masks add to the baseline, M (1 - M^b); without one, of the masks themselves."""
+    """Smallest area (eq. 5) whose mask keeps the class, and what it adds to the baseline, M (1 - M^b), keeps it too."""
     areas = candidate_areas(explanation.area_range)
-    taken = baseline if cut is None else (baseline > cut).to(baseline.dtype)
-    kept = explanation.probability_of_mask(explanation.mask(areas, cut=cut) * (1 - taken)).tolist()
-    return next((area for area, p in zip(areas, kept, strict=True) if p >= threshold), None)
+    masks = explanation.mask(areas, cut=cut)
+    kept = explanation.probability_of_mask(masks)
+    if bool(baseline.any()):
+        taken = baseline if cut is None else (baseline > cut).to(baseline.dtype)
+        kept = torch.minimum(kept, explanation.probability_of_mask(masks * (1 - taken)))
+    return next((area for area, p in zip(areas, kept.tolist(), strict=True) if p >= threshold), None)
 
 
 def _area_of(explanation: Explanation, smallest: float | None, rule: "str | float") -> float:

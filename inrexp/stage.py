@@ -17,10 +17,10 @@ from inrexp.explanation import CUT
 from inrexp.figures import LINES, OUTLINE, percent
 from inrexp.images import to_picture
 
-SIDE = 260  # px of a picture on the page
+SIDE = 240  # px of a picture on the page: with the curve beside it, a notebook in a window of 1300 px holds two
 STEP = 0.001  # of the area slider; between the measured areas the field is evaluated
 EDGE = ImageColor.getrgb(OUTLINE)
-PLOT = (360, 250, 34, 44)  # px: width, height, margin left and below
+PLOT = (340, 240, 34, 44)  # px: width, height, margin left and below
 
 
 class Panel(ipywidgets.VBox):

@@ -1,11 +1,12 @@
 """Algorithm 1 on a picture with two patches, either of which is enough; the joint variant; what is saved."""
 
 import dataclasses
+import types
 
 import pytest
 import torch
 
-from inrexp import figures
+from inrexp import figures, many
 from inrexp.classifiers import Target
 from inrexp.explanation import Explanation
 from inrexp.fields import MaskField
@@ -182,6 +183,18 @@ def test_the_baseline_s_area_is_a_choice(planted_pair):
     found = many(planted_pair, SHORT, n=1, threshold=0.0)  # everything is enough
     assert found.areas == (0.05,)
     assert many(planted_pair, SHORT, n=1, threshold=1.0).areas == (0.2,)  # nothing is
+
+
+@pytest.mark.parametrize(("shared_too", "star"), [(0.9, 0.1), (0.1, None)])
+def test_a_mask_must_keep_the_class_itself_and_not_only_by_what_it_adds(shared_too: float, star: float | None):
+    baseline = torch.tensor([1.0, 0, 0, 0]).view(1, 1, 2, 2)
+    mask = torch.tensor([1.0, 1, 0, 0]).view(1, 1, 2, 2)  # half of it lies on the baseline; the rest keeps 0.9
+    found = types.SimpleNamespace(
+        area_range=(0.1, 0.2),
+        mask=lambda areas, cut: mask.expand(len(areas), -1, -1, -1),
+        probability_of_mask=lambda masks: torch.where(masks[:, 0, 0, 0] == 1, shared_too, 0.9),
+    )
+    assert many._smallest(found, 0.5, None, baseline) == star
 
 
 def test_candidate_areas_reach_the_range_s_end():

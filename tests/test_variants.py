@@ -11,7 +11,7 @@ from inrexp.fit import PRESETS
 from inrexp.methods import explain
 from inrexp.metrics import leak
 from inrexp.samples import Truth
-from inrexp.variants import CRISP, VARIANTS, changed, measured, suffices, summary
+from inrexp.variants import CRISP, REFERENCE, VARIANTS, against, changed, measured, suffices, summary
 
 
 def rows(variant: str, picture: str, soft: list[float], cut: list[float], **other: list[float]) -> pd.DataFrame:
@@ -85,3 +85,23 @@ def test_a_leak_is_what_cutting_the_mask_loses():
     assert torch.allclose(both.gap, (soft - cut).cpu(), atol=1e-6)
     assert torch.allclose(both.cut_area, found.mask([0.1, 0.3], cut=0.5).mean((1, 2, 3)))
     assert both.area.tolist() == [0.1, 0.3]
+
+
+def test_against_the_reference_by_hand():
+    low, high = [0.1, 0.5, 0.7], [0.1, 0.1, 0.1]  # a* 0.1, and none
+    table = pd.concat(
+        [
+            rows(REFERENCE, "a", low, low),
+            rows(REFERENCE, "b", [0.5, 0.5, 0.5], low),  # a* 0.05
+            rows(REFERENCE, "c", low, low),  # the variant did not see it
+            rows("v", "a", low, low).assign(precision=[0.9, 0.8, 0.5], passes=150),
+            rows("v", "b", high, high).assign(precision=[0.9, 0.4, 0.5], passes=150),  # three places from 0.05
+        ]
+    ).assign(passes=lambda one: one["passes"].where(one["variant"] == "v", 4000))
+    found = against(table).loc["v"]
+    assert (found["pictures"], found["both"]) == (2, 1)
+    assert found["difference"] == pytest.approx((0.1 - 0.3) / 2)
+    assert found["low"] == pytest.approx(-0.3) and found["high"] == pytest.approx(0.1)
+    assert found["difference*"] == pytest.approx(0.1)
+    assert found["near"] == 0.5
+    assert found["passes_share"] == pytest.approx(150 / 4000)
