@@ -6,12 +6,21 @@ import types
 import pytest
 import torch
 
-from inrexp import figures, many
+from inrexp import figures
 from inrexp.classifiers import Target
 from inrexp.explanation import Explanation
 from inrexp.fields import MaskField
 from inrexp.fit import PRESETS, FitConfig, Problem, fit
-from inrexp.many import INDEX, Explanations, candidate_areas, coverage, explain_in_turn, overlap_share, seed_of
+from inrexp.many import (
+    INDEX,
+    Explanations,
+    _smallest,
+    candidate_areas,
+    coverage,
+    explain_in_turn,
+    overlap_share,
+    seed_of,
+)
 from inrexp.methods import explain, explain_many
 from inrexp.objectives import dice_overlap, pairwise_overlap
 from inrexp.widgets import explanations_browser
@@ -194,7 +203,7 @@ def test_a_mask_must_keep_the_class_itself_and_not_only_by_what_it_adds(shared_t
         mask=lambda areas, cut: mask.expand(len(areas), -1, -1, -1),
         probability_of_mask=lambda masks: torch.where(masks[:, 0, 0, 0] == 1, shared_too, 0.9),
     )
-    assert many._smallest(found, 0.5, None, baseline) == star
+    assert _smallest(found, 0.5, None, baseline) == star
 
 
 def test_candidate_areas_reach_the_range_s_end():
