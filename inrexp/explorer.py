@@ -89,7 +89,6 @@ class Explorer(Panel):
         )
         self.view = ipywidgets.ToggleButtons(options=[("soft", False), ("cut to 0/1", True)], description="mask")
         self.view.layout.width, self.view.style.button_width = narrow, "100px"
-        self.view.layout.flex_flow = "row nowrap"
         self.outside = ipywidgets.SelectionSlider(
             options=outsides, value=used, description="outside", layout=wider(narrow)
         )
