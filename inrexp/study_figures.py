@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from inrexp.figures import LINES, WIDTH, style
 from inrexp.metrics import HIT
-from inrexp.tables import by_picture, in_paper_order, iterations
+from inrexp.tables import by_picture, in_paper_order, iterations, of_several
 
 NONE = "none"  # no area in range suffices
 
@@ -23,11 +23,8 @@ def precision_by_method(rows: pd.DataFrame, *, measure: str = "precision") -> Fi
 
 def precision_by_iteration(rows: pd.DataFrame, *, measure: str = "precision") -> Figure:
     """Table 2 spread out, in the same way: iterations 1 to 3, and the best of them."""
-    several = rows[rows.groupby(["dataset", "model", "variant"])["iteration"].transform("max") > 1]
-    if several.empty:
-        raise ValueError("rows hold no second iteration: there is no table 2 to draw")
     found = []
-    for (_, model, name), group in several.groupby(["dataset", "model", "variant"]):
+    for (_, model, name), group in of_several(rows).groupby(["dataset", "model", "variant"]):
         for number, runs in iterations(group).items():
             line = number if number == "best" else f"iteration {number}"
             means = by_picture(
