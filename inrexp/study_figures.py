@@ -138,5 +138,5 @@ def _panels(rows: pd.DataFrame, *, height: float) -> tuple[Figure, Iterator[tupl
         line[0, 0].set_axis_off()
         line[0, 0].text(0.5, 0.5, "no run has this measure", ha="center", va="center")
     for axes, ((dataset, model), part) in zip(line[0], parts, strict=False):
-        axes.set_title(f"{dataset}, {model}\n{part['sample'].nunique()} pictures")
+        axes.set_title(f"{dataset}\n{model}, {part['sample'].nunique()} pictures")
     return figure, zip(line[0], (part for _, part in parts), strict=False)
