@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     one = commands.add_parser("explain", help="masks of one picture: overlay, strip over areas, numbers")
-    one.add_argument("picture", nargs="?", default="coffee", help=f"a file, or one of {', '.join(PACKAGED)}")
+    one.add_argument(
+        "picture", nargs="?", default="coffee", help=f"a file, or one of {', '.join(PACKAGED)} (default: coffee)"
+    )
     one.add_argument("--model", default="efficientnet_lite0", help="efficientnet_lite0..2 or a torchvision model")
     one.add_argument("--target", help="class index or label (default: the model's top-1)")
     one.add_argument("--area", type=float, help="area of the overlay (default: the smallest that suffices)")
@@ -184,9 +186,9 @@ def _explain(options: argparse.Namespace) -> int:
     picture = load_picture(options.picture)
     classifier = load_classifier(options.model, device=options.device)
     found = explain(classifier, picture, options.target, preset=options.preset, seed=options.seed, steps=options.steps)
-    suffices = found.smallest_area()
+    suffices = found.smallest_area(areas=None)
     areas = found.held_areas or [area for area in STRIP if found.area_range[0] <= area <= found.area_range[1]]
-    high = found.area_range[1]
+    low, high = found.area_range
     area = options.area or suffices or high
     stem = options.out / Path(options.picture).stem
     for kind, figure in (("overlay", figures.overlay(found, area)), ("masks", figures.area_strip(found, areas))):
@@ -195,9 +197,19 @@ def _explain(options: argparse.Namespace) -> int:
     found.save(f"{stem}.safetensors")
     with written_whole(f"{stem}.json") as temporary:
         temporary.write_text(json.dumps(_numbers(found, areas), indent=2) + "\n")
-    answer = f"a* = {suffices:g}" if suffices else f"no area up to {high:g} keeps p at {found.threshold:.2f}"
+    answer = (
+        f"a* = {suffices:.3g}" if suffices else f"no area from {low:g} to {high:g} keeps p at {found.threshold:.2f}"
+    )
     print(f"{found.target.label}: p = {found.unmasked:.2f} unmasked; {answer}; {found.seconds:.0f} s; {stem}_*.png")
-    return INTERRUPTED if found.status.startswith("interrupted") else 0
+    if found.status.startswith("interrupted"):
+        return INTERRUPTED
+    if found.status != "finished":
+        usual = PRESETS[options.preset].steps
+        raise RuntimeError(
+            f"the fit {found.status}: the masks above explain nothing; try another --seed"
+            + (f", or more --steps ({options.preset} has {usual})" if (options.steps or usual) < usual else "")
+        )
+    return 0
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -226,7 +238,10 @@ def _run(options: argparse.Namespace) -> int:
             print(f"inrexp: {error}", file=sys.stderr)
             failed.append(one.name)
     if failed:
-        raise RuntimeError(f"{len(failed)} of {len(prepared)} notebooks failed: {', '.join(failed)}")
+        raise RuntimeError(
+            f"{len(failed)} of {len(prepared)} notebooks failed: {', '.join(failed)}; run them again with "
+            f"`inrexp run {' '.join(failed)}`, on a slow machine with --execution-timeout {4 * timeout:g}"
+        )
     return 0
 
 
@@ -253,8 +268,8 @@ def _numbers(found: Explanation, areas: Sequence[float]) -> dict:
         "target": {"indices": list(found.target.indices), "label": found.target.label},
         "unmasked_probability": round(found.unmasked, 4),
         "threshold": round(found.threshold, 4),
-        "smallest_area": found.smallest_area(),
-        "smallest_area_cut": found.smallest_area(cut=CUT),
+        "smallest_area": found.smallest_area(areas=None),
+        "smallest_area_cut": found.smallest_area(areas=None, cut=CUT),
         "areas": list(areas),
         "probability": rounded(found.probability(areas)),
         "probability_cut": rounded(found.probability(areas, cut=CUT)),

@@ -100,10 +100,11 @@ def caption(table: Table) -> str:
         TITLES[table.name],
         "Means over seeds, then over pictures (n).",
         f"Brackets [ ]: {LEVEL:.0%} percentile bootstrap over pictures, {RESAMPLES} resamples.",
-        f"Precision is that of the mask at a*, cut at {_settings(table.rows, 'cut')} (saliency maps: of the map in "
-        f"[0, 1], cut at {_settings(table.rows, 'map_cut')}), over the pictures that have one; the threshold of a* is "
-        f"{_settings(table.rows, 'threshold')}. Runs without an a* and runs that failed are counted, beside the "
-        "pictures all of whose runs are such, and named in the list beside this table (left_out.csv).",
+        f"Precision is that of the mask at a*, cut at {_settings(table.rows, 'cut')}, over the pictures that have one"
+        + _of_maps(table.rows)
+        + f"; the threshold of a* is {_settings(table.rows, 'threshold')}. Runs without an a* and runs that failed are "
+        "counted, beside the pictures all of whose runs are such, and named in the list beside this table "
+        f"({table.name}_left_out.csv).",
     ]
     if "against" in frame and frame["against"].notna().any():
         against = frame.dropna(subset="against").groupby("against")["dataset"].unique()
@@ -113,6 +114,12 @@ def caption(table: Table) -> str:
         said.append("Paper: what its text gives, measured on the data set named.")
     short = "; ".join(f"{subject}: {', '.join(found)}" for subject, found in reductions(table.rows).items())
     return " ".join([*said, f"{REDUCTIONS}{short}." if short else WHOLE])
+
+
+def _of_maps(rows: pd.DataFrame) -> str:
+    """GradCAM and RISE are cut at a value, not at an area; nothing where a table has neither."""
+    cut = _settings(rows, "map_cut")
+    return "" if cut == NONE else f" (saliency maps need no a*: all pictures, the map in [0, 1] cut at {cut})"
 
 
 def _settings(rows: pd.DataFrame, name: str) -> str:

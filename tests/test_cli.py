@@ -38,6 +38,22 @@ def run(*arguments: object) -> int:
     return cli.main(["explain", *map(str, arguments)])
 
 
+def test_a_fit_that_collapsed_is_said_so_and_is_no_success(
+    picture: Path, planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    def collapsed(*arguments, **options) -> Explanation:
+        found = explain(*arguments, **options)
+        found.status = "collapsed to an empty mask"
+        return found
+
+    explain = cli.explain
+    monkeypatch.setattr(cli, "explain", collapsed)
+    assert run(picture, "--preset", "planted", "--target", "stripes", "--steps", 5, "--out", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert "the fit collapsed to an empty mask: the masks above explain nothing; try another --seed" in said
+    assert f"or more --steps (planted has {QUICK_FIT.steps})" in said
+
+
 def test_a_picture_becomes_an_overlay_a_strip_numbers_and_a_field(
     picture: Path, planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
@@ -55,7 +71,6 @@ def test_a_picture_becomes_an_overlay_a_strip_numbers_and_a_field(
     assert numbers["unmasked_probability"] == pytest.approx(0.978, abs=0.01)
     assert numbers["threshold"] == pytest.approx(numbers["unmasked_probability"] / 2, abs=1e-4)
     assert numbers["areas"] == [0.1, 0.15, 0.2]
-    assert numbers["smallest_area"] in (0.1, 0.2)
     for name in ("probability", "probability_cut", "area_kept", "area_kept_cut"):
         assert len(numbers[name]) == 3
         assert all(0 <= value <= 1 for value in numbers[name])
@@ -65,6 +80,8 @@ def test_a_picture_becomes_an_overlay_a_strip_numbers_and_a_field(
     assert numbers["steps"] == QUICK_FIT.steps
     found = Explanation.load(out / f"{stem}.safetensors", classifier=planted.classifier)
     assert [round(float(p), 4) for p in found.probability(numbers["areas"])] == numbers["probability"]
+    assert numbers["smallest_area"] == found.smallest_area(areas=None)  # in the whole range, not among four areas
+    assert float(found.probability(numbers["smallest_area"])) >= numbers["threshold"] - 1e-4
     for kind in ("overlay", "masks"):
         with Image.open(out / f"{stem}_{kind}.png") as drawn:
             assert drawn.width > 800

@@ -185,8 +185,8 @@ def test_the_caption_takes_cuts_and_threshold_from_the_rows():
     text = table_text.caption(
         tables.table_1(rows(run(settings=json.dumps(own)), run(method="rise", settings=json.dumps(maps))))
     )
-    assert "mask at a*, cut at 0.4 " in text
-    assert "of the map in [0, 1], cut at 0.2)" in text
+    assert "mask at a*, cut at 0.4, over" in text
+    assert "saliency maps need no a*: all pictures, the map in [0, 1] cut at 0.2)" in text
     assert "the threshold of a* is 0.7." in text
 
 
