@@ -46,7 +46,7 @@ test: $(READY)  ## every test: modules, then the committed notebooks against the
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest tests  # apart from the notebooks: each folder has its conftest.py
-	INREXP_FIGURES=$$(mktemp -d) $(BIN)/python -m pytest --nbval notebooks
+	INREXP_FIGURES=$$(mktemp -d) $(BIN)/python -m pytest --nbval -n 2 --dist loadscope notebooks  # a kernel a core
 
 quick: $(READY)  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" tests

@@ -45,6 +45,15 @@ class Attribution:
     blur_sigma: float = BLUR_SIGMA
     saliency: torch.Tensor  # (1, 1, h, w), scores that rank the pixels
 
+    made: str = ""  # by what, and how it ended
+
+    def __repr__(self) -> str:
+        low, high = self.area_range
+        return (
+            f"<{type(self).__name__} of {self.target.label!r}, p = {self.unmasked:.2f} unmasked by "
+            f"{self.classifier_name}: {self.made}, seed {self.seed}, areas {low:g} to {high:g}>"
+        )
+
     @property
     def area_range(self) -> tuple[float, float]:
         """Smallest and largest area that there is a mask for."""
@@ -166,6 +175,7 @@ class Explanation(Attribution):
         self.classifier, self.classifier_name = classifier, classifier_name
         self.preset, self.seed, self.history, self.status = preset, seed, history, status
         self.seconds, self.unmasked = seconds, unmasked
+        self.made = f"{preset}, {status}"
         self.perturbation, self.blur_sigma = config.perturbation, config.blur_sigma
         self.versions = versions or {
             "inrexp": version("inrexp"),
@@ -326,6 +336,7 @@ class SaliencyMap(Attribution):
         self.saliency, self.image, self.target = saliency.detach(), image, target
         self.classifier, self.classifier_name = classifier, classifier.name
         self.method, self.seed, self.seconds = method, seed, seconds
+        self.made = method
         self.unmasked = float(classifier.probability(image, target))
 
     @property

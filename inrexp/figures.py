@@ -332,16 +332,19 @@ def scheme(explanation: Explanation, area: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, name: str, *, quick: bool, folder: "str | Path | None" = None) -> Path:
-    """Write `name`.png; a quick run stamps QUICK into the picture and never overwrites a full one.
+def save_figure(
+    figure: Figure, name: str, *, quick: bool, stamp: str = "QUICK", folder: "str | Path | None" = None
+) -> Path:
+    """Write `name`.png; a quick run stamps its word into the picture and never overwrites a full one.
 
-    folder: default $INREXP_FIGURES, else ../figures (notebooks run in notebooks/).  Returns the path written: where a
-    full figure stands already, a quick one goes beside it as `name`.quick.png.
+    stamp: what a run says that is not the paper's setting.  folder: default $INREXP_FIGURES, else ../figures (notebooks
+    run in notebooks/).  Returns the path written: where a full figure stands already, a quick one goes beside it as
+    `name`.quick.png.
     """
     folder = Path(folder or os.environ.get("INREXP_FIGURES") or "../figures")
     path = folder / f"{name}.png"
     if quick:
-        figure.text(0.998, 0.004, "QUICK", ha="right", va="bottom", fontsize=7, color="#b00000", weight="bold")
+        figure.text(0.998, 0.004, stamp, ha="right", va="bottom", fontsize=7, color="#b00000", weight="bold")
         if path.exists() and _run_of(path) == "full":
             path = folder / f"{name}.quick.png"
     with style(), written_whole(path) as temporary:

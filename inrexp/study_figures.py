@@ -7,6 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from inrexp.figures import LINES, WIDTH, style
 from inrexp.metrics import HIT
@@ -37,7 +38,7 @@ def precision_by_iteration(rows: pd.DataFrame, *, measure: str = "precision") ->
 def _spread(pictures: pd.DataFrame, measure: str) -> Figure:
     """A panel for each data set and model, in it a row for each value of `line`."""
     with style():
-        figure, panels = _panels(pictures, height=0.5 + 0.42 * pictures["line"].nunique())
+        figure, panels = _panels(pictures, height=0.8 + 0.42 * pictures["line"].nunique())
         for axes, part in panels:
             counts = part.groupby("line", sort=False)["sample"].nunique()
             named = part.assign(line=part["line"].map({name: f"{name}\nn = {n}" for name, n in counts.items()}))
@@ -50,7 +51,18 @@ def _spread(pictures: pd.DataFrame, measure: str) -> Figure:
             )  # fmt: skip
             axes.axvline(HIT, color="0.6", linewidth=0.8, linestyle=":")
             axes.set(xlim=(-0.02, 1.02), ylabel="", xlabel=measure.replace("_", " "))
+        figure.legend(handles=_marks(), loc="outside lower center", ncols=5)
     return figure
+
+
+def _marks() -> list[Line2D]:
+    """What each mark of `_spread` means."""
+    return [
+        Line2D([], [], color=LINES[0], linestyle="", marker="o", markersize=3, label="a picture"),
+        Line2D([], [], color=LINES[1], linestyle="", marker="D", markersize=4, label="mean"),
+        Line2D([], [], color="0.25", linestyle="", marker="|", markersize=8, label="median, in the middle half (box)"),
+        Line2D([], [], color="0.6", linestyle=":", linewidth=0.8, label=f"hit: above {HIT:g}"),
+    ]
 
 
 def smallest_areas(rows: pd.DataFrame) -> Figure:

@@ -164,7 +164,7 @@ def _basis(line: Mapping[Hashable, Any]) -> dict[str, str]:
     if "p" in line:
         tested = pd.notna(line["pairs"])
         said["Difference"] = _number(line["difference"], signed=True)
-        said["p (pairs)"] = f"{_p(line['p'])} ({line['pairs']})" if tested else NONE
+        said["Paired t-test, p (n pictures)"] = f"{_p(line['p'])} ({line['pairs']})" if tested else NONE
     return said
 
 

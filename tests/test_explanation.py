@@ -43,6 +43,14 @@ def test_one_area_or_several_by_any_kind_of_number(found: Explanation):
     assert torch.allclose(many[1:2], one, atol=1e-6)
 
 
+def test_it_says_in_one_line_what_it_explains(found: Explanation, lattice: Explanation):
+    said = repr(found)
+    assert "\n" not in said
+    for part in ("'stripes'", f"p = {found.unmasked:.2f}", found.preset, found.status, "seed 0", "areas 0.1 to 0.4"):
+        assert part in said
+    assert "areas 0.1 to 0.3" in repr(lattice)
+
+
 def test_many_areas_at_once_are_the_areas_one_by_one(found: Explanation):
     areas = torch.linspace(0.1, 0.4, 19).double().clamp(0.1, 0.4).tolist()
     many = found.mask(areas)

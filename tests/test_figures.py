@@ -167,6 +167,15 @@ def test_a_quick_figure_says_so_in_the_picture(tmp_path: Path):
     assert different[:, 1].min() > quick.shape[1] / 2
 
 
+def test_a_reduced_run_says_that_instead(tmp_path: Path):
+    said = [
+        np.asarray(Image.open(figures.save_figure(sketch(), word, quick=True, stamp=word, folder=tmp_path)))
+        for word in ("QUICK", "REDUCED")
+    ]
+    assert said[0].shape == said[1].shape
+    assert (said[0] != said[1]).any()
+
+
 def test_figures_go_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("INREXP_FIGURES", str(tmp_path / "deep"))
     assert figures.save_figure(sketch(), "a", quick=True) == tmp_path / "deep" / "a.png"
