@@ -45,14 +45,17 @@ class Attribution:
     blur_sigma: float = BLUR_SIGMA
     saliency: torch.Tensor  # (1, 1, h, w), scores that rank the pixels
 
-    made: str = ""  # by what, and how it ended
-
     def __repr__(self) -> str:
         low, high = self.area_range
         return (
             f"<{type(self).__name__} of {self.target.label!r}, p = {self.unmasked:.2f} unmasked by "
-            f"{self.classifier_name}: {self.made}, seed {self.seed}, areas {low:g} to {high:g}>"
+            f"{self.classifier_name}: {self._made}, seed {self.seed}, areas {low:g} to {high:g}>"
         )
+
+    @property
+    def _made(self) -> str:
+        """By what, for `repr`."""
+        raise NotImplementedError
 
     @property
     def area_range(self) -> tuple[float, float]:
@@ -175,7 +178,6 @@ class Explanation(Attribution):
         self.classifier, self.classifier_name = classifier, classifier_name
         self.preset, self.seed, self.history, self.status = preset, seed, history, status
         self.seconds, self.unmasked = seconds, unmasked
-        self.made = f"{preset}, {status}"
         self.perturbation, self.blur_sigma = config.perturbation, config.blur_sigma
         self.versions = versions or {
             "inrexp": version("inrexp"),
@@ -200,6 +202,10 @@ class Explanation(Attribution):
             unmasked=unmasked,
             **facts,
         )
+
+    @property
+    def _made(self) -> str:
+        return f"{self.preset}, {self.status}"
 
     @property
     def area_range(self) -> tuple[float, float]:
@@ -336,8 +342,11 @@ class SaliencyMap(Attribution):
         self.saliency, self.image, self.target = saliency.detach(), image, target
         self.classifier, self.classifier_name = classifier, classifier.name
         self.method, self.seed, self.seconds = method, seed, seconds
-        self.made = method
         self.unmasked = float(classifier.probability(image, target))
+
+    @property
+    def _made(self) -> str:
+        return self.method
 
     @property
     def area_range(self) -> tuple[float, float]:

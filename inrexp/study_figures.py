@@ -1,6 +1,7 @@
 """Drawing only: how a study's numbers are spread over its pictures.  The rows are those of `tables.read_rows`."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -14,6 +15,8 @@ from inrexp.metrics import HIT
 from inrexp.tables import by_picture, in_paper_order, iterations, of_several
 
 NONE = "none"  # no area in range suffices
+MEAN: dict[str, Any] = {"marker": "D", "markersize": 4, "markerfacecolor": LINES[1], "markeredgecolor": "white"}
+HIT_LINE: dict[str, Any] = {"color": "0.6", "linewidth": 0.8, "linestyle": ":"}
 
 
 def precision_by_method(rows: pd.DataFrame, *, measure: str = "precision") -> Figure:
@@ -42,16 +45,15 @@ def _spread(pictures: pd.DataFrame, measure: str) -> Figure:
         for axes, part in panels:
             counts = part.groupby("line", sort=False)["sample"].nunique()
             named = part.assign(line=part["line"].map({name: f"{name}\nn = {n}" for name, n in counts.items()}))
-            mean = {"marker": "D", "markersize": 4, "markerfacecolor": LINES[1], "markeredgecolor": "white"}
             size = min(2.2, 30 / len(named) ** 0.5)
             sns.swarmplot(named, x=measure, y="line", ax=axes, size=size, color=LINES[0], alpha=0.6, warn_thresh=1)
             sns.boxplot(
                 named, x=measure, y="line", ax=axes, width=0.55, fill=False, color="0.25", linewidth=0.9,
-                showfliers=False, showmeans=True, meanprops=mean,
+                showfliers=False, showmeans=True, meanprops=MEAN,
             )  # fmt: skip
-            axes.axvline(HIT, color="0.6", linewidth=0.8, linestyle=":")
+            axes.axvline(HIT, **HIT_LINE)
             axes.set(xlim=(-0.02, 1.02), ylabel="", xlabel=measure.replace("_", " "))
-        figure.legend(handles=_marks(), loc="outside lower center", ncols=5)
+        figure.legend(handles=_marks(), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -59,9 +61,9 @@ def _marks() -> list[Line2D]:
     """What each mark of `_spread` means."""
     return [
         Line2D([], [], color=LINES[0], linestyle="", marker="o", markersize=3, label="a picture"),
-        Line2D([], [], color=LINES[1], linestyle="", marker="D", markersize=4, label="mean"),
+        Line2D([], [], linestyle="", label="mean", **MEAN),
         Line2D([], [], color="0.25", linestyle="", marker="|", markersize=8, label="median, in the middle half (box)"),
-        Line2D([], [], color="0.6", linestyle=":", linewidth=0.8, label=f"hit: above {HIT:g}"),
+        Line2D([], [], label=f"hit: above {HIT:g}", **HIT_LINE),
     ]
 
 
