@@ -233,7 +233,14 @@ def run_in_place(notebook: Notebook, *, timeout: float) -> None:
     content = nbformat.read(notebook.path, as_version=4)
     content.metadata.pop("widgets", None)
     place = {"metadata": {"path": str(notebook.path.parent)}}
-    client = NotebookClient(content, timeout=int(timeout), kernel_name="python3", resources=place, record_timing=False)
+    client = NotebookClient(
+        content,
+        timeout=int(timeout),
+        kernel_name="python3",
+        resources=place,
+        record_timing=False,
+        coalesce_streams=True,  # else one print is saved in as many pieces as its timing gave
+    )
     with _environment(KERNEL):
         client.execute()
     for cell in content.cells:
