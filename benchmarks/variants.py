@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="packaged")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--limit", type=int, help="this many samples, evenly spread")
-    parser.add_argument("--shard", default="0/1", help="i/n: every n-th of them from the i-th on")
+    parser.add_argument("--shard", default="1/1", metavar="I/N", help="the i-th of n parts of them")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device")
@@ -32,10 +32,12 @@ def main() -> None:
     classifier = load_classifier(device=options.device)
     dataset = load_dataset(options.dataset, folder=options.folder).known_to(classifier)
     samples = dataset.spread(options.limit)
-    index, count = (int(part) for part in options.shard.split("/"))
+    part, parts = (int(number) for number in options.shard.split("/"))
+    if not 1 <= part <= parts:
+        parser.error(f"--shard must be i/n with 1 <= i <= n, got {options.shard}")
     rows = pd.read_csv(options.out) if options.out.is_file() else pd.DataFrame(columns=["variant", "picture"])
     done = set(zip(rows["variant"], rows["picture"], strict=True))
-    todo = [(s, v) for v in options.variants for s in samples[index::count] if (v, s.name) not in done]
+    todo = [(s, v) for v in options.variants for s in samples[part - 1 :: parts] if (v, s.name) not in done]
     for sample, variant in tqdm(todo, unit="fit"):
         found = explain(
             classifier,

@@ -89,6 +89,7 @@ class Explorer(Panel):
         )
         self.view = ipywidgets.ToggleButtons(options=[("soft", False), ("cut to 0/1", True)], description="mask")
         self.view.layout.width, self.view.style.button_width = narrow, "100px"
+        self.view.add_class("widget-inline-hbox")  # its name beside the buttons, as at every other control
         self.outside = ipywidgets.SelectionSlider(
             options=outsides, value=used, description="outside", layout=wider(narrow)
         )

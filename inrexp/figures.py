@@ -10,7 +10,6 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
@@ -23,6 +22,7 @@ from inrexp.many import Explanations
 from inrexp.metrics import leak
 
 WIDTH = 7.0  # inches, the text width of a two-column page
+STRIP = 0.15  # inches, below a quick figure
 MASK_MAP = "cividis"  # perceptually uniform, and the same to a colour-blind reader
 OUTLINE = "#ffb000"  # colour-blind-safe, visible on light and dark pictures with the dark line under it
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito
@@ -87,20 +87,6 @@ def _dimmed(image: torch.Tensor, values: np.ndarray) -> np.ndarray:
     picture = to_array(image)
     dimmed = 0.225 * (picture + picture.mean(axis=2, keepdims=True))
     return np.clip(dimmed + values[..., None] * (picture - dimmed), 0, 1)
-
-
-def outlined_picture(image: torch.Tensor, mask: torch.Tensor, *, scale: int = 2) -> Image.Image:
-    """`draw_outline` as a PIL picture, `scale` times larger, without matplotlib: fast enough for a slider."""
-    size = [scale * side for side in mask.shape[-2:]]
-    fine = F.interpolate(mask.detach().float().cpu(), size=size, mode="bicubic", align_corners=False)
-    large = F.interpolate(image.detach().float().cpu(), size=size, mode="bicubic", align_corners=False)
-    picture = _dimmed(large, fine.clamp(0, 1)[0, 0].numpy())
-    inside = (fine > CUT).float()
-    for reach, colour in ((2, "black"), (1, OUTLINE)):  # a dark line under a bright one
-        wide, narrow = (F.max_pool2d(sign * inside, 2 * reach + 1, 1, reach) * sign for sign in (1, -1))
-        edge = (wide != narrow)[0, 0].numpy()
-        picture[edge] = matplotlib.colors.to_rgb(colour)
-    return Image.fromarray((255 * picture).round().astype(np.uint8))
 
 
 def panels(rows: int, columns: int, *, width: float = WIDTH, extra: float = 0.2) -> tuple[Figure, np.ndarray]:
@@ -169,7 +155,6 @@ def leaks(rows: Mapping[str, Explanation], area: float) -> Figure:
                 line[3], found.blended(both.cut), f"through the cut mask\np = {float(both.probability_cut[0]):.2f}"
             )
             _row_name(line[0], name)
-        _room_above(figure)
     return figure
 
 
@@ -188,7 +173,6 @@ def strips(rows: Mapping[str, Attribution], areas: Sequence[float], *, judge: At
             _row_name(line[0], name)
         for panel, area in zip(axes[0], areas, strict=True):
             panel.set_title(f"{percent(area)} asked\n{panel.get_title()}")
-        _room_above(figure)
     return figure
 
 
@@ -214,15 +198,7 @@ def methods_grid(rows: Mapping[str, Mapping[str, Attribution]], area: float) -> 
                     draw_mask(inset, answer.scaled)
         for panel, title in zip(axes[0], columns, strict=True):
             panel.set_title(f"{title}\n{panel.get_title()}" if title else panel.get_title())
-        _room_above(figure)
     return figure
-
-
-def _room_above(figure: Figure) -> None:
-    """Leave the strip in which `save_figure` stamps QUICK."""
-    engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.set(rect=(0, 0, 1, 1 - 0.15 / figure.get_figheight()))  # type: ignore[call-arg]
 
 
 def _row_name(axes: Axes, name: str) -> None:
@@ -344,12 +320,30 @@ def save_figure(
     folder = Path(folder or os.environ.get("INREXP_FIGURES") or "../figures")
     path = folder / f"{name}.png"
     if quick:
-        figure.text(0.998, 0.004, stamp, ha="right", va="bottom", fontsize=7, color="#b00000", weight="bold")
+        _stamp(figure, stamp)
         if path.exists() and _run_of(path) == "full":
             path = folder / f"{name}.quick.png"
-    with style(), written_whole(path) as temporary:
-        figure.savefig(temporary, metadata={"inrexp-run": "quick" if quick else "full", "Software": "inrexp"})
+    metadata = {"inrexp-run": "quick" if quick else "full", "Software": "inrexp"}
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, dpi=STYLE["savefig.dpi"], metadata=metadata)
     return path
+
+
+def _stamp(figure: Figure, word: str) -> None:
+    """The word in a strip of its own below the picture, which keeps its size. A second stamp changes nothing."""
+    if any(text.get_gid() == "stamp" for text in figure.texts):
+        return
+    width, height = figure.get_size_inches()
+    low = STRIP / (height + STRIP)
+    figure.set_size_inches(width, height + STRIP)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(rect=(0, low, 1, 1 - low))  # type: ignore[call-arg]
+    else:
+        parts = figure.subplotpars
+        figure.subplots_adjust(bottom=low + (1 - low) * parts.bottom, top=low + (1 - low) * parts.top)
+    text = figure.text(0.998, 0.004, word, ha="right", va="bottom", fontsize=7, color="#b00000", weight="bold")
+    text.set_gid("stamp")
 
 
 def _run_of(path: Path) -> str:

@@ -169,7 +169,7 @@ CRISP: dict[str, Any] = {
     "areas_per_step": 2,
     "sampling": "stratified",
     "area_weight": 1.0,
-    "area_weight_end": 1000.0,
+    "area_weight_end": 100.0,
     "ramp": 0.8,
     "reward": "log_probability",
     "sharpness": 2.0,
@@ -183,8 +183,12 @@ PRESETS: dict[str, FitConfig] = {
     # The same loss and schedule with the field on the filter's own lattice: what the paper's numbers mean, sooner.
     "paper_lattice": FitConfig(source_settings={"grid": "lattice"}),
     # A laptop's, 300 classifier passes. A growing area weight closes the leak of the constant one, and log-probability
-    # keeps a gradient where a saturated softmax has none (README, "Presets", has what was measured).
-    "quick": FitConfig(**CRISP | {"sharpness": 0.0, "sharpness_end": None, "harden": False}, source_settings=SMOOTH),
+    # keeps a gradient where a saturated softmax has none (README, "Presets", has what was measured). Nothing but the
+    # weight holds these soft masks to their area, so that it grows further than crisp's.
+    "quick": FitConfig(
+        **CRISP | {"area_weight_end": 1000.0, "sharpness": 0.0, "sharpness_end": None, "harden": False},
+        source_settings=SMOOTH,
+    ),
     # Masks that mean what they show: sharpened to 0/1 while they are fitted, so that nothing is left in between for the
     # class to come through (notebook 09, data/results/variants.csv).
     "crisp": FitConfig(**CRISP, source_settings=SMOOTH),

@@ -1,23 +1,15 @@
 """The explorer's smaller siblings, each one call: an area slider, methods side by side, explanations in turn."""
 
-import io
 from collections.abc import Mapping, Sequence
 
 import ipywidgets
 
 from inrexp.explanation import Attribution, Explanation
 from inrexp.explorer import POSITIONS, Explorer
-from inrexp.figures import outlined_picture, percent
+from inrexp.figures import percent
 from inrexp.images import to_picture
 from inrexp.many import Explanations
-from inrexp.stage import Panel
-
-
-def png(picture) -> bytes:
-    """A PIL picture as PNG bytes, for ipywidgets.Image."""
-    buffer = io.BytesIO()
-    picture.save(buffer, format="png", compress_level=1)
-    return buffer.getvalue()
+from inrexp.stage import SIDE, Panel, Stage, jpeg
 
 
 def area_slider(explanation: Explanation, *, positions: int = POSITIONS, start: float = 0.1) -> Explorer:
@@ -49,7 +41,7 @@ class ExplanationsBrowser(Panel):
         captions: Sequence[str],
         left: Sequence[str],
         *,
-        side: int = 260,
+        side: int = SIDE,
     ):
         lengths = {len(outlines), len(unions), len(removed), len(captions), len(left)}
         if len(lengths) > 1 or not outlines:
@@ -60,7 +52,7 @@ class ExplanationsBrowser(Panel):
         layout = ipywidgets.Layout(width="320px")
         self.count = ipywidgets.IntSlider(value=most, min=1, max=most, description="how many", layout=layout)
         self.number = ipywidgets.IntSlider(value=1, min=1, max=most, description="show", layout=layout)
-        self.pictures = [ipywidgets.Image(format="png", width=side, height=side) for _ in range(3)]
+        self.pictures = [ipywidgets.Image(format="jpeg", width=side, height=side) for _ in range(3)]
         self.titles = [ipywidgets.HTML() for _ in range(3)]
         self.caption = ipywidgets.HTML()
         columns = [ipywidgets.VBox(pair) for pair in zip(self.titles, self.pictures, strict=True)]
@@ -85,7 +77,7 @@ def explanations_browser(found: Explanations) -> ExplanationsBrowser:
 
     All pictures and probabilities are computed before the widget is shown; moving a slider computes nothing.
     """
-    rows, masks = found.table(), found.masks().split(1)
+    rows, masks, stage = found.table(), found.masks().split(1), Stage(found.image)
     unions = [found.union(first=count) for count in range(1, len(found) + 1)]
     captions = [
         f"Explanation {row['number']}: "
@@ -100,9 +92,9 @@ def explanations_browser(found: Explanations) -> ExplanationsBrowser:
         for row in rows
     ]
     return ExplanationsBrowser(
-        [png(outlined_picture(found.image, mask)) for mask in masks],
-        [png(outlined_picture(found.image, union)) for union in unions],
-        [png(to_picture(found[0].blended(1 - union))) for union in unions],
+        [stage.outlined(mask) for mask in masks],
+        [stage.outlined(union) for union in unions],
+        [jpeg(to_picture(found[0].blended(1 - union))) for union in unions],
         captions,
         left,
     )

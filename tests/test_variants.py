@@ -11,7 +11,7 @@ from inrexp.fit import PRESETS
 from inrexp.methods import explain
 from inrexp.metrics import leak
 from inrexp.samples import Truth
-from inrexp.variants import CRISP, REFERENCE, VARIANTS, against, changed, measured, suffices, summary
+from inrexp.variants import CRISP, HEAVY, REFERENCE, VARIANTS, against, changed, measured, suffices, summary
 
 
 def rows(variant: str, picture: str, soft: list[float], cut: list[float], **other: list[float]) -> pd.DataFrame:
@@ -25,13 +25,15 @@ def rows(variant: str, picture: str, soft: list[float], cut: list[float], **othe
 
 def test_a_variant_is_its_preset_but_for_what_its_name_says():
     assert VARIANTS["crisp"] is PRESETS["crisp"] is CRISP
-    assert VARIANTS["log odds"] == dataclasses.replace(CRISP, reward="log_odds")
-    assert VARIANTS["Fourier scale 1"].source_settings == CRISP.source_settings | {"scale": 1.0}
+    assert VARIANTS["weight to 1000"] == HEAVY == dataclasses.replace(CRISP, area_weight_end=1000.0)
+    assert VARIANTS["log odds"] == dataclasses.replace(HEAVY, reward="log_odds")
+    assert VARIANTS["Fourier scale 1"].source_settings == HEAVY.source_settings | {"scale": 1.0}
     assert VARIANTS["4000 passes"].steps * VARIANTS["4000 passes"].masks_per_step == 4000
     budget = {name: config.steps * config.masks_per_step for name, config in VARIANTS.items()}
     named = {
         "150 passes": 150,
         "150 passes, learned start": 150,
+        "paper, 4000 passes": 4000,
         "4000 passes": 4000,
         "extremal perturbations, quick": 400,
     }
