@@ -26,7 +26,7 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 LATTICE_AREAS = (0.025, 0.05, 0.1, 0.2)  # extremal perturbations' own
 RANKED = 4.0  # the area penalty sees masks no sharper: beyond it a value far from 1/2 has no gradient left
-SPREAD = 8.0  # several outputs start this much farther apart: from one start they all descend to one mask
+SPREAD = 32.0  # several outputs start this much farther apart: from one start, or at 8, they descend to one mask
 
 
 class MaskSource(nn.Module):

@@ -269,7 +269,7 @@ def fit(
 ) -> list[Fitted]:
     """Fit one mask source per problem; all problems that fit into one classifier batch advance together.
 
-    A problem's result does not depend on which others are fitted beside it.
+    A problem's result does not depend on which others are fitted beside it, up to rounding, which a fit amplifies.
     max_batch: pictures in one classifier pass, which bounds memory; more problems run one group after another.
     callback: called every few steps with (step, {"loss", "probability"}, the stacked source); may raise to stop.
     start: a field's state (p = 1) from which every problem starts, in place of `config.initial`.
