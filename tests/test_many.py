@@ -383,7 +383,7 @@ def test_the_browser_only_looks_up(planted_pair, monkeypatch):
         browser.removed[0],
     ]
     assert "Without the first 1" in browser.caption.value
-    assert all(data.startswith(b"\x89PNG") for data in browser.outlines + browser.removed)
+    assert all(data.startswith(b"\xff\xd8") for data in browser.outlines + browser.removed)  # JPEG
 
 
 def test_figures_5_and_6_have_a_panel_for_each_explanation(planted_pair):
