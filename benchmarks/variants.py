@@ -13,8 +13,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from inrexp import explain, load_classifier, load_picture
+from inrexp.cli import shard
 from inrexp.datasets import load_dataset
 from inrexp.images import written_whole
+from inrexp.study import checked_shard
 from inrexp.variants import VARIANTS, measured
 
 
@@ -23,18 +25,16 @@ def main() -> None:
     parser.add_argument("--dataset", default="packaged")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--limit", type=int, help="this many samples, evenly spread")
-    parser.add_argument("--shard", default="1/1", metavar="I/N", help="the i-th of n parts of them")
+    parser.add_argument("--shard", type=shard, default=(1, 1), metavar="I/N", help="the i-th of n parts of them")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device")
     parser.add_argument("--out", type=Path, default=Path("data/results/variants.csv"))
     options = parser.parse_args()
+    part, parts = checked_shard(options.shard)
     classifier = load_classifier(device=options.device)
     dataset = load_dataset(options.dataset, folder=options.folder).known_to(classifier)
     samples = dataset.spread(options.limit)
-    part, parts = (int(number) for number in options.shard.split("/"))
-    if not 1 <= part <= parts:
-        parser.error(f"--shard must be i/n with 1 <= i <= n, got {options.shard}")
     rows = pd.read_csv(options.out) if options.out.is_file() else pd.DataFrame(columns=["variant", "picture"])
     done = set(zip(rows["variant"], rows["picture"], strict=True))
     todo = [(s, v) for v in options.variants for s in samples[part - 1 :: parts] if (v, s.name) not in done]

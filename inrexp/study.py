@@ -100,6 +100,14 @@ def in_turn(plan: StudyPlan, classifier: Classifier) -> Executor:
     return execute
 
 
+def checked_shard(shard: tuple[int, int]) -> tuple[int, int]:
+    """(i, n), the i-th of n parts.  Raises ValueError unless 1 <= i <= n."""
+    part, parts = shard
+    if not 1 <= part <= parts:
+        raise ValueError(f"shard must be i/n with 1 <= i <= n, got {part}/{parts}")
+    return part, parts
+
+
 def run_study(
     plan: StudyPlan,
     results: "str | Path",
@@ -121,9 +129,7 @@ def run_study(
     Returns the number of rows by status: "finished", "failed", "collapsed to ...", "diverged ...".
     Ctrl-C raises KeyboardInterrupt with the finished rows kept and exported.  Raises OSError for a full disk.
     """
-    part, parts = shard
-    if not 1 <= part <= parts:
-        raise ValueError(f"shard must be i/n with 1 <= i <= n, got {part}/{parts}")
+    part, parts = checked_shard(shard)
     classifier = classifier or load_classifier(plan.model, device=device)
     whole = dataset or load_dataset(plan.dataset, folder)
     dataset = whole.known_to(classifier)
