@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from inrexp import PAPER_AREAS, PRESETS, load_classifier, load_picture
-from inrexp.datasets import load_dataset
+from inrexp.datasets.named import load_dataset
+from inrexp.datasets.samples import Truth
 from inrexp.explanation import Explanation
-from inrexp.fit import Problem, fit
-from inrexp.folding import folded, in_bfloat16
 from inrexp.metrics import pairwise_iou, precision
-from inrexp.samples import Truth
+from inrexp.models.folding import folded, in_bfloat16
+from inrexp.paper.fit import Problem, fit
 
 
 def numbers(one: Explanation, truth: Truth) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -20,12 +20,12 @@ from collections.abc import Callable
 import torch
 
 from inrexp import PRESETS, load_classifier, load_picture
-from inrexp.classifiers import Classifier, frozen
-from inrexp.fields import MaskField
-from inrexp.fit import Problem, _Loop, fit
-from inrexp.folding import folded
-from inrexp.objectives import area_penalty
-from inrexp.perturb import blend
+from inrexp.models.classifier import Classifier, frozen
+from inrexp.models.folding import folded
+from inrexp.paper.fit import Problem, _Loop, fit
+from inrexp.paper.inr import MaskField
+from inrexp.paper.objectives import area_penalty
+from inrexp.paper.perturb import blend
 
 OWN = ("field", "filter", "penalty", "blend", "optimiser")  # what the goal of 0.20 counts
 FIT_STEPS = 20

@@ -21,9 +21,9 @@ import torch
 from parts import clock_of, medians_of, passes, peak_mib
 
 from inrexp import PRESETS, load_classifier, load_picture
-from inrexp.classifiers import frozen
-from inrexp.fit import Problem, fit
-from inrexp.folding import folded, in_bfloat16
+from inrexp.models.classifier import frozen
+from inrexp.models.folding import folded, in_bfloat16
+from inrexp.paper.fit import Problem, fit
 
 GOAL = 3000  # passes a second
 PAPER_STEPS = 4000

@@ -13,11 +13,11 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from inrexp import explain, load_classifier, load_picture
-from inrexp.cli import shard
-from inrexp.datasets import load_dataset
-from inrexp.images import written_whole
-from inrexp.study import checked_shard
-from inrexp.variants import VARIANTS, measured
+from inrexp.commands.cli import shard
+from inrexp.datasets.named import load_dataset
+from inrexp.files import written_whole
+from inrexp.study.run import checked_shard
+from inrexp.study.variants import VARIANTS, measured
 
 
 def main() -> None:

@@ -10,12 +10,15 @@ torch.Size([1, 1, 224, 224])
 
 from importlib.metadata import version
 
-from inrexp.classifiers import Classifier, load_classifier
-from inrexp.explanation import PAPER_AREAS, Explanation, SaliencyMap
-from inrexp.fit import PRESETS, FitConfig
-from inrexp.images import load_picture
-from inrexp.many import Explanations
+from inrexp.baselines.saliency import SaliencyMap
+from inrexp.datasets.pictures import load_picture
+from inrexp.explanation import PAPER_AREAS, Explanation
 from inrexp.methods import METHODS, explain, explain_many, extremal_perturbation, grad_cam, rise
+from inrexp.models.classifier import Classifier
+from inrexp.models.registry import load_classifier
+from inrexp.paper.algorithm1 import Explanations
+from inrexp.paper.presets import PRESETS
+from inrexp.paper.settings import FitConfig
 
 __version__ = version("inrexp")
 __all__ = [

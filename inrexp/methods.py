@@ -10,12 +10,16 @@ import torch
 from PIL import Image
 from torch import nn
 
-from inrexp.classifiers import Classifier, Target
-from inrexp.explanation import Attribution, Explanation, SaliencyMap
-from inrexp.fit import PRESETS, Callback, FitConfig, Problem, fit
-from inrexp.images import MIN_SIDE, load_picture
-from inrexp.many import Explanations, NumberedCallback, explain_in_turn, explain_jointly
-from inrexp.saliency import grad_cam_map, rise_map
+from inrexp.baselines.grad_cam import grad_cam_map
+from inrexp.baselines.rise import rise_map
+from inrexp.baselines.saliency import SaliencyMap
+from inrexp.datasets.pictures import MIN_SIDE, load_picture
+from inrexp.explanation import Attribution, Explanation
+from inrexp.models.classifier import Classifier, Target
+from inrexp.paper.algorithm1 import Explanations, NumberedCallback, explain_in_turn, explain_jointly
+from inrexp.paper.fit import Callback, Problem, fit
+from inrexp.paper.presets import PRESETS
+from inrexp.paper.settings import FitConfig
 
 Picture = str | Path | Image.Image | torch.Tensor
 DEFAULT_PRESET = "crisp"

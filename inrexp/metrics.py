@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
-from inrexp.classifiers import Classifier, Target
-from inrexp.explanation import CUT, PAPER_AREAS, Attribution, top_ranked
-from inrexp.perturb import blend, blur
+from inrexp.baselines.saliency import top_ranked
+from inrexp.explanation import CUT, PAPER_AREAS, Attribution
+from inrexp.models.classifier import Classifier, Target
+from inrexp.paper.perturb import blend, blur
 
 HIT = 0.5  # section 3.3.1: a hit is a precision above it
 

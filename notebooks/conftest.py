@@ -18,7 +18,7 @@ import pytest
 from nbval.plugin import IPyNbCell
 from PIL import Image
 
-from inrexp import notebooks
+from inrexp.commands import notebooks
 
 os.environ.update(notebooks.KERNEL)
 TILE = 8  # px

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from inrexp.classifiers import Classifier
-from inrexp.fit import FitConfig
+from inrexp.models.classifier import Classifier
+from inrexp.paper.settings import FitConfig
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)  # small tensors: threads gain nothing, and cost six times the time on a busy machine

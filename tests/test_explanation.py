@@ -11,11 +11,12 @@ from conftest import QUICK_FIT, Planted, plant
 from safetensors.torch import save_file
 
 from inrexp import explain
-from inrexp.classifiers import Classifier, load_classifier
+from inrexp.datasets.pictures import load_picture
 from inrexp.explanation import PAPER_AREAS, Explanation
-from inrexp.images import load_picture
 from inrexp.methods import extremal_perturbation
-from inrexp.perturb import blend, blur, fade
+from inrexp.models.classifier import Classifier
+from inrexp.models.registry import load_classifier
+from inrexp.paper.perturb import blend, blur, fade
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import inrexp
-from inrexp import cli
-from inrexp.classifiers import LITE
-from inrexp.images import PACKAGED
+from inrexp.commands import cli
+from inrexp.datasets.pictures import PACKAGED
+from inrexp.models.registry import LITE
 
 ROOT = Path(__file__).parent.parent
 # DESIGN.md's list; each module imports only from those before it

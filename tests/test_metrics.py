@@ -7,8 +7,8 @@ import torch
 from scipy.stats import spearmanr
 
 from inrexp import metrics
-from inrexp.classifiers import Classifier, Target
-from inrexp.explanation import SaliencyMap
+from inrexp.baselines.saliency import SaliencyMap
+from inrexp.models.classifier import Classifier, Target
 
 
 def boxes(*rectangles: tuple[int, int, int, int], size: tuple[int, int] = (8, 8)) -> torch.Tensor:

@@ -1,0 +1,295 @@
+"""Notebooks as programs: found by a short name, parameters checked against their own cell, executed by papermill."""
+
+import ast
+import contextlib
+import difflib
+import functools
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+
+import inrexp
+from inrexp.files import written_whole
+from inrexp.models.registry import choose_device
+
+RESERVED = {"QUICK": "--full", "FULL": "--full", "DEVICE": "--device"}  # the option that sets each
+QUICK_TIMEOUT, FULL_TIMEOUT = 900, 12 * 3600  # seconds a cell
+STAMP = "inrexp"  # the key of our notes in a notebook's metadata
+KERNEL = {
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}  # committed notebooks run so: the rest is the CPU's rounding
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A committed notebook.
+
+    defaults: the names and values of its cell tagged `parameters`.  kinds: for each, the names of the types that it may
+    take: those of its annotation, else of its default and of FULL's value; empty if both are None.
+    """
+
+    path: Path
+    title: str
+    minutes: str
+    defaults: Mapping[str, Any]
+    kinds: Mapping[str, frozenset[str]]
+    code: str  # digest of the code cells
+
+    @property
+    def name(self) -> str:
+        """03_fig3_seeds.ipynb is `fig3`."""
+        return self._long.split("_")[0]
+
+    @property
+    def _long(self) -> str:
+        return self.path.stem.split("_", 1)[-1]
+
+    def is_called(self, name: str) -> bool:
+        return name in (self.path.stem, self.path.name, str(self.path), self.path.stem.split("_")[0]) or (
+            self._long.startswith(name) and bool(name)
+        )
+
+
+def notebooks(folder: Path | None = None) -> list[Notebook]:
+    """Every notebook of a folder in order; default the clone's own, else ./notebooks."""
+    here = Path(inrexp.__file__).parent.parent / "notebooks"
+    folder = folder or (here if here.is_dir() else Path("notebooks"))
+    found = [read(path) for path in sorted(folder.glob("*.ipynb"))]
+    if not found:
+        raise FileNotFoundError(f"no notebooks in {folder.resolve()}: run this inside a clone of the repository")
+    return found
+
+
+def find(name: str, among: list[Notebook]) -> Notebook:
+    """By short name (fig3, table1, start), number or file name.  Raises LookupError that names the near ones."""
+    exact = [one for one in among if one.name == name]
+    found = exact or [one for one in among if one.is_called(name)]
+    if len(found) == 1:
+        return found[0]
+    names = [one.name for one in (found or among)]
+    why = f"{name!r} may be any of" if found else f"no notebook {name!r}{_near(name, names)}; there are"
+    raise LookupError(f"{why} {', '.join(names)}")
+
+
+def read(path: Path) -> Notebook:
+    """Title, minutes and parameters from the file; nothing is executed."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    text = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), path.stem)
+    minutes = re.search(r"[Aa]bout ([^.;:]*minutes?)", text.replace("\n", " "))
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(f"{path.name} must have one cell tagged `parameters`, it has {len(tagged)}")
+    defaults, kinds = _parameters("".join(tagged[0]["source"]), path.name)
+    title = text.splitlines()[0].lstrip("# ")
+    return Notebook(path, title, minutes[1] if minutes else "?", defaults, kinds, digest(cells))
+
+
+def digest(cells: list[dict[str, Any]]) -> str:
+    """sha256 of the code cells' text: what an executed notebook's outputs belong to."""
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:16]
+
+
+def _parameters(source: str, where: str) -> tuple[dict[str, Any], dict[str, frozenset[str]]]:
+    defaults: dict[str, Any] = {}
+    written: dict[str, frozenset[str]] = {}
+    for line in ast.parse(source).body:
+        target = line.targets[0] if isinstance(line, ast.Assign) else getattr(line, "target", None)
+        if not isinstance(line, ast.Assign | ast.AnnAssign) or not isinstance(target, ast.Name) or line.value is None:
+            raise ValueError(f"{where}: the `parameters` cell takes lines of NAME = literal, got {ast.unparse(line)}")
+        try:
+            defaults[target.id] = ast.literal_eval(line.value)
+        except ValueError as error:
+            raise ValueError(f"{where}: {target.id} must be a literal, got {ast.unparse(line.value)}") from error
+        if isinstance(line, ast.AnnAssign):
+            written[target.id] = frozenset(re.findall(r"\w+", ast.unparse(line.annotation).replace("None", "NoneType")))
+    full = defaults.get("FULL", {})
+    if strange := set(full) - set(defaults):
+        raise ValueError(f"{where}: FULL names {sorted(strange)}, which are no parameters")
+    kinds = {
+        name: written.get(name) or frozenset(type(v).__name__ for v in (default, full.get(name, default)))
+        for name, default in defaults.items()
+    }
+    return defaults, {name: frozenset() if kind == {"NoneType"} else kind for name, kind in kinds.items()}
+
+
+def settings(notebook: Notebook, given: Mapping[str, str], *, device: str | None = None, full: bool = False) -> dict:
+    """What is injected: `given` texts as values of the right type, over FULL's for a full run.
+
+    Raises LookupError for a name that the notebook lacks, TypeError for a value of another type, ValueError for a
+    device that is not there or a notebook without a full run.
+    """
+    values: dict[str, Any] = {}
+    if full:
+        _must_have(notebook, ("QUICK", "FULL"), "--full")
+        values = {"QUICK": False, **notebook.defaults["FULL"]}
+    if device is not None:
+        _must_have(notebook, ("DEVICE",), "--device")
+        values["DEVICE"] = str(choose_device(device))
+    return values | {name: _value(notebook, name, text) for name, text in given.items()}
+
+
+def split(text: str) -> tuple[str, str]:
+    """NAME=VALUE as (name, value)."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"-p takes NAME=VALUE, got {text!r}")
+    return name, value
+
+
+def _must_have(notebook: Notebook, names: tuple[str, ...], option: str) -> None:
+    missing = [name for name in names if name not in notebook.defaults]
+    if missing:
+        raise ValueError(
+            f"{notebook.name} has no {' and no '.join(missing)} among its parameters: run without {option}"
+        )
+
+
+def _value(notebook: Notebook, name: str, text: str) -> Any:
+    if name in RESERVED:
+        raise ValueError(f"-p {name}: use {RESERVED[name]} instead")
+    if name not in notebook.defaults:
+        names = [name for name in notebook.defaults if name not in RESERVED]
+        raise LookupError(f"{notebook.name} has no parameter {name!r}{_near(name, names)}; it has {', '.join(names)}")
+    kinds = notebook.kinds[name]
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if type(value).__name__ in kinds or not kinds:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and "float" in kinds:
+        return float(value)
+    if "str" in kinds:
+        return text
+    wanted = " or ".join(sorted(kinds)).replace("NoneType", "None")
+    default = notebook.defaults[name]
+    raise TypeError(f"-p {name} of {notebook.name} must be {wanted} (its default is {default!r}), got {text!r}")
+
+
+def _near(name: str, names: list[str]) -> str:
+    lowered = {one.lower(): one for one in names}
+    near = [lowered[one] for one in difflib.get_close_matches(name.lower(), lowered, n=3)]
+    return f" (near it: {', '.join(near)})" if near else ""
+
+
+def run(
+    notebook: Notebook, values: Mapping[str, Any], folder: Path, *, timeout: float, apart: bool, resume: bool = False
+) -> Path:
+    """Execute a copy in `folder` with `values` injected; returns its path.  The committed notebook stays as it is.
+
+    timeout: seconds a cell.  apart: figures go to `folder`/figures instead of the repository's.  resume: a finished
+    copy of the same code and values is left as it is.  While it runs, and if it fails, the copy is called
+    *.running.ipynb; raises RuntimeError that names it and the cell.
+    """
+    import papermill
+    from nbclient.exceptions import CellTimeoutError
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it calls annotated parameters unknown; ours are checked
+    copy = folder / notebook.path.name
+    stamp = {"code": notebook.code, "values": dict(values), "version": inrexp.__version__}
+    if resume and copy.exists() and _stamp(copy) == stamp:
+        return copy
+    folder.mkdir(parents=True, exist_ok=True)
+    running = copy.with_suffix(".running.ipynb")
+    figures = {"INREXP_FIGURES": str((folder / "figures").absolute())} if apart else {}
+    try:
+        with _environment(figures):
+            papermill.execute_notebook(
+                notebook.path,
+                running,
+                dict(values),
+                cwd=notebook.path.parent,
+                kernel_name="python3",
+                execution_timeout=int(timeout),
+                progress_bar={"desc": notebook.name},
+                log_output=False,
+            )
+    except papermill.PapermillExecutionError as error:
+        where = f"cell {error.cell_index}: {error.ename}: {error.evalue}"
+        raise RuntimeError(f"{notebook.name} failed in {where}; the copy up to there is {running}") from error
+    except CellTimeoutError as error:
+        limit = f"a cell took longer than {timeout:g} s (--execution-timeout)"
+        raise RuntimeError(f"{notebook.name}: {limit}; the copy up to there is {running}") from error
+    _write(running, {STAMP: stamp})
+    return running.replace(copy)
+
+
+def run_in_place(notebook: Notebook, *, timeout: float) -> None:
+    """Execute the committed notebook from a clean kernel, keep its widgets' state, stamp it with its code's digest."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    content = nbformat.read(notebook.path, as_version=4)
+    content.metadata.pop("widgets", None)
+    place = {"metadata": {"path": str(notebook.path.parent)}}
+    client = NotebookClient(
+        content,
+        timeout=int(timeout),
+        kernel_name="python3",
+        resources=place,
+        record_timing=False,
+        coalesce_streams=True,  # else one print is saved in as many pieces as its timing gave
+    )
+    with _environment(KERNEL):
+        client.execute()
+    for cell in content.cells:
+        cell.metadata.pop("execution", None)  # the times of an earlier execution
+    content.metadata[STAMP] = {"code": notebook.code, "version": inrexp.__version__, "arithmetic": arithmetic()}
+    with written_whole(notebook.path) as temporary:
+        nbformat.write(content, temporary)
+
+
+def is_stale(notebook: Notebook) -> bool:
+    """Whether the code cells were edited after `run_in_place` last executed them, or never were."""
+    return _stamp(notebook.path).get("code") != notebook.code
+
+
+@functools.cache
+def arithmetic() -> str:
+    """Digest of a network's gradient, in plain torch on one thread: equal where CPU and torch round alike."""
+    threads, generator = torch.get_num_threads(), torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        network = timm.create_model("tf_efficientnet_lite0").eval().to(memory_format=torch.channels_last)
+    for weight in network.parameters():
+        weight.data = torch.randn(weight.shape, generator=generator) / max(1, weight[0].numel()) ** 0.5
+    image = torch.rand(1, 3, 224, 224, generator=generator).requires_grad_()
+    torch.set_num_threads(1)
+    try:
+        pixels = torch.sin(image.flatten(2)[0].T @ torch.randn(3, 256, generator=generator))
+        (network(image).log_softmax(1)[0, 0] + (pixels.T @ pixels).mean()).backward()
+    finally:
+        torch.set_num_threads(threads)
+    return hashlib.sha256(image.grad.numpy().tobytes()).hexdigest()[:16]  # type: ignore[union-attr]
+
+
+def _stamp(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))["metadata"].get(STAMP, {})
+
+
+def _write(path: Path, metadata: Mapping[str, Any]) -> None:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["metadata"] |= metadata
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)

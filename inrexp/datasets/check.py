@@ -1,0 +1,197 @@
+"""Is a copy of a data set whole?  Counts, sizes, unreadable files, stray masks, class ids; VOC07-difficult's counts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from inrexp.datasets.folder import white
+from inrexp.datasets.imagenet_s import IGNORED, IMAGENET_S, ImageNetSSample, imagenet_s_classes
+from inrexp.datasets.named import NAMES, load_dataset
+from inrexp.datasets.pictures import load_picture
+from inrexp.datasets.samples import class_ids, turned
+from inrexp.datasets.voc import DIFFICULT, VOC, Annotation, DifficultRule, read_annotations
+from inrexp.datasets.voc import IGNORED as VOC_IGNORED
+from inrexp.files import external, registry
+from inrexp.models.registry import VOC_RESNET
+from inrexp.models.voc_resnet import VOC_CLASSES, load_voc_resnet
+
+SHOWN = 20  # problems of one kind in a report's text
+
+
+@dataclass(frozen=True)
+class Report:
+    """facts: what was found.  problems: what is wrong, each naming its file; a copy without any is whole."""
+
+    name: str
+    facts: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [*self.facts, *(f"PROBLEM: {problem}" for problem in self.problems[:SHOWN])]
+        if len(self.problems) > SHOWN:
+            lines.append(f"... and {len(self.problems) - SHOWN} more problems")
+        return "\n".join(
+            [*lines, f"{self.name}: {len(self.problems)} problems" if self.problems else f"{self.name}: ok"]
+        )
+
+
+def check_data(name: str, folder: "str | Path | None" = None) -> Report:
+    """Reads every file of a data set, or of the classifier "resnet50_voc", and compares it with data/registry.toml.
+
+    Raises LookupError for an unknown name, FileNotFoundError if there is nothing to check.
+    """
+    if name not in (*NAMES, VOC_RESNET):
+        raise LookupError(f"no data named {name!r}; there are {', '.join((*NAMES, VOC_RESNET))}")
+    if name == VOC_RESNET:
+        path = external(name, folder)
+        return Report(name, (str(path),), tuple(_raised(lambda: load_voc_resnet(path))))
+    if name in IMAGENET_S:
+        return _check_imagenet_s(name, external(name, folder))
+    if name.startswith("voc07"):
+        return _check_voc07(name, external("voc07", folder))
+    return _check_folder(name, folder)
+
+
+def _check_folder(name: str, folder: "str | Path | None") -> Report:
+    """Of one's own, or the packaged pictures, whose regions are in data/masks and have no file of their own here."""
+    dataset = load_dataset(name, folder)
+    problems = []
+    for sample in dataset:
+        problems += _raised(partial(_check_pair, sample.picture, getattr(sample, "mask", None), white))
+    if folder is not None:
+        named = {sample.name for sample in dataset}
+        masks = sorted((Path(folder) / "masks").glob("*.png"))
+        problems += [f"{path} has no picture" for path in masks if path.stem not in named]
+    return Report(name, dataset.facts, tuple(problems))
+
+
+def _check_imagenet_s(name: str, folder: Path) -> Report:
+    dataset, wnids = load_dataset(name, folder), imagenet_s_classes(name, folder)
+    problems = _counted(registry()[name], {"pictures": len(dataset), "classes": len(wnids)}, name)
+    for sample in dataset:
+        assert isinstance(sample, ImageNetSSample)
+        read = partial(_ids, classes=len(wnids), ignored=IGNORED, own=sample.class_id)
+        problems += _raised(partial(_check_pair, sample.picture, sample.mask, read))
+    named = {sample.name for sample in dataset}
+    masks = sorted((folder / "validation-segmentation").glob("*/*.png"))
+    problems += [f"{path} has no picture" for path in masks if f"{path.parent.name}/{path.stem}" not in named]
+    others = [path for path in sorted((folder / "validation").iterdir()) if path.name not in wnids]
+    problems += [f"{path} is none of the {len(wnids)} classes" for path in others]
+    return Report(name, (str(folder), *dataset.facts), tuple(problems))
+
+
+def _check_voc07(name: str, folder: Path) -> Report:
+    annotations = read_annotations(folder)
+    facts = [str(folder), f"{len(annotations)} pictures, {sum(len(a.boxes) for a in annotations)} objects"]
+    masks = {path.stem: path for path in (folder / VOC / "SegmentationClass").glob("*.png")}
+    drawn = sum(annotation.name in masks for annotation in annotations)
+    problems = _counted(registry()["voc07"], {"pictures": len(annotations), "masks": drawn}, "voc07")
+    for annotation in annotations:
+        problems += _check_voc_picture(annotation, masks.get(annotation.name))
+    known = {path.stem for path in (folder / VOC / "JPEGImages").glob("*.jpg")}
+    problems += [f"{masks[stem]} has no picture" for stem in sorted(set(masks) - known)]
+    if name == "voc07-difficult":
+        more, wrong = difficult_counts(annotations)
+        facts += more
+        problems += wrong
+    return Report(name, tuple(facts), tuple(problems))
+
+
+def _check_voc_picture(annotation: Annotation, mask: Path | None) -> list[str]:
+    width, height = annotation.size
+    found = [
+        f"{annotation.name}: {box} is not inside {width} x {height} px"
+        for box in annotation.boxes
+        if not (1 <= box.left <= box.right <= width and 1 <= box.top <= box.bottom <= height)
+    ]
+    found += _raised(
+        lambda: _check_pair(annotation.picture, mask, lambda path: _ids(path, len(VOC_CLASSES), VOC_IGNORED))
+    )
+    found += _raised(lambda: turned(Image.new("1", annotation.size), annotation.picture, "its annotation"))
+    return list(dict.fromkeys(found))  # a damaged picture once
+
+
+def _check_pair(picture: str, mask: "str | Path | None", read: Callable[[str | Path], np.ndarray]) -> None:
+    """Raises what is wrong with a picture, with its mask if it has one, or with their sizes."""
+    load_picture(picture)
+    if mask:
+        turned(Image.new("1", read(mask).shape[::-1]), picture, mask)
+
+
+def _ids(path: "str | Path", classes: int, ignored: int, own: int | None = None) -> np.ndarray:
+    ids = class_ids(path)
+    found = set(np.unique(ids).tolist())
+    outside = sorted(found - {*range(classes + 1), ignored})
+    if outside:
+        raise ValueError(f"{path} has the class id {outside[0]}: wanted 0 to {classes}, or {ignored}")
+    if own is not None and own not in found:
+        raise ValueError(f"{path} has no pixel of its own class, {own}")
+    return ids
+
+
+def _raised(call: Callable[[], object]) -> list[str]:
+    try:
+        call()
+    except (OSError, TypeError, ValueError) as error:
+        return [str(error)]
+    return []
+
+
+def _counted(wanted: dict, found: dict[str, int], name: str) -> list[str]:
+    return [
+        f"{count} {what}, {name} has {wanted[what]}: not the whole set (data/README.md: what to get)"
+        for what, count in found.items()
+        if count != wanted[what]
+    ]
+
+
+def rules() -> list[DifficultRule]:
+    """Every reading of the sentence that defines VOC07-difficult, the default first."""
+    flags = list(product((True, False), repeat=4))
+    found = [DifficultRule(overlap, *chosen) for overlap in ("sum", "union") for chosen in flags]
+    return sorted(found, key=lambda rule: rule != DIFFICULT)
+
+
+def counts_of(rule: DifficultRule, annotations: list[Annotation]) -> tuple[int, list[int]]:
+    """Pictures with a difficult class, and pairs for each class in VOC's order."""
+    chosen = [rule.chosen(annotation) for annotation in annotations]
+    labels = [label for found in chosen for label in found]
+    return sum(bool(found) for found in chosen), [labels.count(label) for label in VOC_CLASSES]
+
+
+def difficult_counts(annotations: list[Annotation]) -> tuple[list[str], list[str]]:
+    """(facts, problems): all readings against the published counts, the nearest first."""
+    published = registry()["voc07-difficult"]
+    by_class = published["pairs_by_class"]
+    whole = len(annotations) == registry()["voc07"]["pictures"]
+    rows = []
+    for rule in rules():
+        pictures, pairs = counts_of(rule, annotations)
+        off = sum(abs(found - wanted) for found, wanted in zip(pairs, by_class, strict=True))
+        rows.append((off + abs(pictures - published["pictures"]), pictures, pairs, rule))
+    _, pictures, pairs, _ = rows[0]
+    facts = [f"{DIFFICULT}, the default: {pictures} pictures, {sum(pairs)} pairs"]
+    if not whole:
+        facts.append("the published counts are of the whole set: which reading gives them is not decided by a part")
+        seen = sorted({(pictures, sum(pairs)) for _, pictures, pairs, _ in rows})
+        facts.append(f"pictures and pairs by the {len(rows)} readings: {', '.join(f'{a} and {b}' for a, b in seen)}")
+        return facts, []
+    rows.sort(key=lambda row: row[0])
+    facts += [f"off by {off}: {pictures} pictures, {sum(pairs)} pairs, {rule}" for off, pictures, pairs, rule in rows]
+    off, _, pairs, best = rows[0]
+    if best == DIFFICULT and off == 0:
+        return [*facts, f"the default gives the published {published['pictures']} and {published['pairs']}"], []
+    if off == 0:
+        fitting = "; ".join(str(rule) for off, *_, rule in rows if off == 0)
+        return facts, [f"not the default, but {fitting} gives the published counts: load_dataset(name, rule=...)"]
+    differ = [
+        f"{label} {found} for {wanted}"
+        for label, found, wanted in zip(VOC_CLASSES, pairs, by_class, strict=True)
+        if found != wanted
+    ]
+    return facts, [f"no reading gives the published counts; the nearest, {best}, differs in {', '.join(differ)}"]

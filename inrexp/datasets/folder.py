@@ -1,0 +1,72 @@
+"""A reader's own pictures with their masks, and classes if she names them."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from inrexp.datasets.pictures import load_picture
+from inrexp.datasets.samples import Dataset, Sample, Truth, read_mask, truth_of
+from inrexp.models.classifier import Classifier, Target
+
+
+@dataclass(frozen=True)
+class FolderSample(Sample):
+    """wanted: class index or label as text; "" for the classifier's top-1."""
+
+    mask: str
+    wanted: str
+
+    def target(self, classifier: Classifier) -> Target:
+        return classifier.target(self.wanted or None, classifier.prepare(load_picture(self.picture)))
+
+    def truths(self, classifier: Classifier) -> dict[str, Truth]:
+        inside = white(self.mask)
+        return {"mask": truth_of(inside, np.ones_like(inside), self.picture, self.mask, classifier)}
+
+
+def load_folder(folder: "str | Path") -> Dataset:
+    """A reader's own: pictures/NAME.ext with masks/NAME.png (white is the object), and labels.csv if classes are given.
+
+    labels.csv: columns name,target; a class index or label each.  Without it the classifier's top-1 is explained.
+    Raises FileNotFoundError and ValueError that name the file.
+    """
+    folder = Path(folder)
+    pictures = [path for path in sorted((folder / "pictures").glob("*")) if path.is_file() and path.name[0] != "."]
+    if not pictures:
+        raise FileNotFoundError(f"no pictures in {folder / 'pictures'}: wanted pictures/NAME.jpg and masks/NAME.png")
+    wanted = _labels(folder / "labels.csv")
+    samples: dict[str, Sample] = {}
+    for path in pictures:
+        name, mask = path.stem, folder / "masks" / f"{path.stem}.png"
+        if name in samples:
+            raise ValueError(f"{path} and {samples[name].picture} would share the mask {mask}: rename one of them")
+        if not mask.is_file():
+            raise FileNotFoundError(f"no mask at {mask} for {path}")
+        if wanted and name not in wanted:
+            raise ValueError(f"{folder / 'labels.csv'} has no row for {path.name}: its name column lacks {name}")
+        target = wanted.get(name, "")
+        samples[name] = FolderSample(name, str(path), target or "top-1", str(mask), target)
+    if set(wanted) - set(samples):
+        raise FileNotFoundError(f"{folder / 'labels.csv'} names {min(set(wanted) - set(samples))}: no such picture")
+    classes = "classes from labels.csv" if wanted else "each classifier's own top-1 class"
+    return Dataset("folder", tuple(samples.values()), (f"{len(samples)} pictures of {folder}, {classes}",))
+
+
+def _labels(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        if not {"name", "target"} <= set(rows.fieldnames or ()):
+            raise ValueError(f"{path} must have the columns name,target, got {','.join(rows.fieldnames or ())}")
+        return {row["name"].strip(): (row["target"] or "").strip() for row in rows}
+
+
+def white(path: "str | Path") -> np.ndarray:
+    """A black and white mask as (h, w) bool.  Raises ValueError for one without white, such as one of 0 and 1."""
+    values = np.asarray(read_mask(path).convert("L"))
+    if values.max() <= 127:
+        raise ValueError(f"{path} marks nothing: the object must be white (255), its largest value is {values.max()}")
+    return values > 127

@@ -1,0 +1,85 @@
+"""Pictures in, tensors out. A picture is a PIL image; an image is (1, 3, h, w) in [0, 1]."""
+
+import warnings
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torchvision.transforms.v2 import functional as F
+
+# Pictures that travel inside packages which every user installs anyway: name -> (package, path within it).
+PACKAGED = {
+    "astronaut": ("skimage.data", "astronaut.png"),
+    "chelsea": ("skimage.data", "chelsea.png"),
+    "china": ("sklearn.datasets", "images/china.jpg"),
+    "coffee": ("skimage.data", "coffee.png"),
+    "flower": ("sklearn.datasets", "images/flower.jpg"),
+    "rocket": ("skimage.data", "rocket.jpg"),
+}
+MIN_SIDE = 16  # px; below this a picture holds nothing that a mask of 21 px smoothness could point at
+MAX_ASPECT = 30  # long side to short side; the short side is enlarged to the classifier's, the long one with it
+MAX_PIXELS = 178_956_970  # PIL's own limit against decompression bombs
+
+
+def load_picture(source: "str | Path | Image.Image") -> Image.Image:
+    """A picture as an upright RGB PIL image; grey, palette, 16-bit and alpha pictures are converted (alpha on white).
+
+    source: a path, the name of a packaged picture (`PACKAGED`), or a PIL image.
+    Raises FileNotFoundError, TypeError for what is not a picture, ValueError for one too small or too large.
+    """
+    if isinstance(source, Image.Image):
+        return _upright_rgb(source, "the picture")
+    if not isinstance(source, str | Path):
+        raise TypeError(f"source must be a path, a packaged name or a PIL image, got {type(source).__name__}")
+    if str(source) in PACKAGED and not Path(source).is_file():
+        package, inside = PACKAGED[str(source)]
+        source = Path(str(files(package).joinpath(inside)))
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"no picture at {path}; packaged pictures are {', '.join(PACKAGED)}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with _unpacked(path) as picture:
+                return _upright_rgb(picture, str(path))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(
+            f"{path} has more than {MAX_PIXELS // 2 // 10**6} million pixels: shrink it first; "
+            "the classifier sees a few hundred pixels a side"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise TypeError(f"{path} is not a picture that PIL can read (JPEG, PNG, WebP, TIFF, ...)") from error
+    except OSError as error:
+        raise TypeError(f"{path} is a damaged picture: {error}") from error
+
+
+def _unpacked(path: Path) -> Image.Image:
+    try:
+        picture = Image.open(path)
+        picture.load()
+    except (SyntaxError, ValueError) as error:  # what PIL's readers raise beside OSError
+        raise OSError(str(error)) from error
+    return picture
+
+
+def _upright_rgb(picture: Image.Image, name: str) -> Image.Image:
+    if min(picture.size) < MIN_SIDE:
+        raise ValueError(f"{name} is {picture.width} x {picture.height} px: wanted at least {MIN_SIDE} px a side")
+    if max(picture.size) > MAX_ASPECT * min(picture.size):
+        raise ValueError(f"{name} is {picture.width} x {picture.height} px, over {MAX_ASPECT} to 1: crop it first")
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):  # 16-bit grey: PIL's own conversion clips instead of scaling
+        return picture.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
+    if picture.mode in ("F", "LAB"):
+        raise TypeError(f"{name} has mode {picture.mode}, whose range is not known: save it as 8-bit RGB")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    return picture.convert("RGB")
+
+
+def to_picture(image: torch.Tensor) -> Image.Image:
+    """An image (1, 3, h, w) or (3, h, w) in [0, 1] as a PIL picture."""
+    return F.to_pil_image(image.detach().cpu().reshape(3, *image.shape[-2:]).clamp(0, 1))

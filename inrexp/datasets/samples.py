@@ -1,0 +1,155 @@
+"""A data set is a sequence of samples: a picture, the class that is explained, and where that class lies."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from inrexp.models.classifier import Classifier, Target
+
+
+def to_truth(mask: Image.Image, classifier: Classifier) -> torch.Tensor:
+    """A black and white mask of a whole picture as truth (h, w), bool: the picture's resize and crop, nearest pixel."""
+    small = F.resize(mask.convert("L"), [classifier.resize], interpolation=InterpolationMode.NEAREST)
+    return F.pil_to_tensor(F.center_crop(small, list(classifier.size)))[0].to(classifier.device) > 127
+
+
+ORIENTATION = 0x0112  # EXIF; from 5 on width and height are exchanged
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Where the object lies, and which pixels count, in what `classifier.prepare` shows.  Both (h, w) bool."""
+
+    object: torch.Tensor
+    counted: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Sample(ABC):
+    """One picture and one class in it.
+
+    name: unique in its data set.  picture: as `images.load_picture` takes it.  label: the class in words.
+    """
+
+    name: str
+    picture: str
+    label: str
+
+    @abstractmethod
+    def target(self, classifier: Classifier) -> Target:
+        """The class among the classifier's own.  Raises LookupError if it has none for it."""
+
+    @abstractmethod
+    def truths(self, classifier: Classifier) -> dict[str, Truth]:
+        """Every truth that there is, "mask" or "box", the data set's main one first."""
+
+    def truth(self, classifier: Classifier) -> Truth:
+        """The data set's main truth: pixel masks, or boxes for VOC07."""
+        return next(iter(self.truths(classifier).values()))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples under a name.  facts: what it is and how it differs from the published set, one sentence each."""
+
+    name: str
+    samples: tuple[Sample, ...]
+    facts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.samples:
+            raise ValueError(f"{self.name} has no samples: {'; '.join(self.facts) or 'the folder is empty'}")
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def known_to(self, classifier: Classifier) -> "Dataset":
+        """The samples whose class the classifier has; the facts say how many others were left out.
+
+        Asks for targets only, so samples without labels load their pictures. One that fails in another way stays, for
+        whoever works on it to say so.  Raises LookupError if the classifier has none of the classes.
+        """
+        has = [_has_target(sample, classifier) for sample in self.samples]
+        if all(has):
+            return self
+        if not any(has):
+            raise LookupError(f"{classifier.name} has none of the classes of {self.name}: choose another model")
+        missing = dict.fromkeys(sample.label for sample, known in zip(self.samples, has, strict=True) if not known)
+        left_out = f"{has.count(False)} of {len(self)} left out: {classifier.name} has no {', '.join(missing)}"
+        known = tuple(sample for sample, known in zip(self.samples, has, strict=True) if known)
+        return replace(self, samples=known, facts=(*self.facts, left_out))
+
+    def spread(self, limit: int | None) -> tuple[Sample, ...]:
+        """`limit` of the samples, evenly spread over the data set, which is sorted by class; None is all of them."""
+        count = len(self)
+        wanted = count if limit is None else min(limit, count)
+        return tuple(self.samples[index * count // wanted] for index in range(wanted))
+
+
+def _has_target(sample: Sample, classifier: Classifier) -> bool:
+    try:
+        sample.target(classifier)
+    except LookupError:
+        return False
+    except Exception:  # such as a damaged picture whose top-1 class is asked for
+        return True
+    return True
+
+
+def class_ids(path: "str | Path") -> np.ndarray:
+    """Class ids of a mask picture, (h, w) int.  RGB: R + 256 G (ImageNet-S); palette or grey: the index (VOC).
+
+    Raises FileNotFoundError, and TypeError for what PIL cannot read.
+    """
+    values = np.asarray(read_mask(path)).astype(np.int64)
+    return values[..., 0] + 256 * values[..., 1] if values.ndim == 3 else values
+
+
+def read_mask(path: "str | Path") -> Image.Image:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no mask at {path}")
+    try:
+        with Image.open(path) as mask:
+            mask.load()
+            return mask
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise TypeError(f"{path} is not a mask that PIL can read: {error}") from error
+
+
+def truth_of(
+    inside: np.ndarray, counted: np.ndarray, picture: str, mask: "str | Path", classifier: Classifier
+) -> Truth:
+    """Masks (h, w) bool at the picture's own size, through the resize and crop that the picture itself takes.
+
+    A mask drawn over the stored pixels of a photograph that its EXIF turns is turned with it.
+    Raises ValueError, naming both files, if the sizes differ.
+    """
+    layers = [Image.fromarray(layer.astype(np.uint8) * 255) for layer in (inside, counted)]
+    return Truth(*(to_truth(turned(layer, picture, mask), classifier) for layer in layers))
+
+
+def turned(drawn: Image.Image, picture: str, mask: "str | Path") -> Image.Image:
+    """A mask as upright as `load_picture` makes its picture.  Raises ValueError, naming both, if their sizes differ."""
+    with Image.open(picture) as stored:
+        orientation = stored.getexif().get(ORIENTATION, 1)
+        upright = stored.size[::-1] if orientation >= 5 else stored.size
+        if drawn.size != upright and drawn.size == stored.size:
+            drawn.getexif()[ORIENTATION] = orientation
+            return ImageOps.exif_transpose(drawn)
+    if drawn.size != upright:
+        raise ValueError(
+            f"{mask} is {drawn.width} x {drawn.height} px, its picture {picture} is {upright[0]} x {upright[1]}: "
+            "a mask has its picture's size"
+        )
+    return drawn

@@ -1,0 +1,156 @@
+"""Drawing only: how a study's numbers are spread over its pictures.  The rows are those of `tables.read_rows`."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from inrexp.figures.style import LINES, WIDTH, style
+from inrexp.metrics import HIT
+from inrexp.study.tables import by_picture, in_paper_order, iterations, of_several
+
+NONE = "none"  # no area in range suffices
+MEAN: dict[str, Any] = {"marker": "D", "markersize": 4, "markerfacecolor": LINES[1], "markeredgecolor": "white"}
+HIT_LINE: dict[str, Any] = {"color": "0.6", "linewidth": 0.8, "linestyle": ":"}
+
+
+def precision_by_method(rows: pd.DataFrame, *, measure: str = "precision") -> Figure:
+    """Table 1 spread out: a dot a picture (mean over seeds), a box of the quartiles, a diamond at the mean."""
+    pictures = by_picture(rows[rows["iteration"] == 1], measure)
+    return _spread(pictures.assign(line=pictures["variant"]), measure)
+
+
+def precision_by_iteration(rows: pd.DataFrame, *, measure: str = "precision") -> Figure:
+    """Table 2 spread out, in the same way: iterations 1 to 3, and the best of them."""
+    found = []
+    for (_, model, name), group in of_several(rows).groupby(["dataset", "model", "variant"]):
+        for number, runs in iterations(group).items():
+            line = number if number == "best" else f"iteration {number}"
+            means = by_picture(
+                runs.assign(iteration=1), measure
+            )  # the best of a picture's seeds may be of any iteration
+            found.append(means.assign(line=line, model=f"{model}, {name}"))
+    return _spread(pd.concat(found), measure)
+
+
+def _spread(pictures: pd.DataFrame, measure: str) -> Figure:
+    """A panel for each data set and model, in it a row for each value of `line`."""
+    with style():
+        figure, panels = _panels(pictures, height=0.8 + 0.42 * pictures["line"].nunique())
+        for axes, part in panels:
+            counts = part.groupby("line", sort=False)["sample"].nunique()
+            named = part.assign(line=part["line"].map({name: f"{name}\nn = {n}" for name, n in counts.items()}))
+            size = min(2.2, 30 / len(named) ** 0.5)
+            sns.swarmplot(named, x=measure, y="line", ax=axes, size=size, color=LINES[0], alpha=0.6, warn_thresh=1)
+            sns.boxplot(
+                named, x=measure, y="line", ax=axes, width=0.55, fill=False, color="0.25", linewidth=0.9,
+                showfliers=False, showmeans=True, meanprops=MEAN,
+            )  # fmt: skip
+            axes.axvline(HIT, **HIT_LINE)
+            axes.set(xlim=(-0.02, 1.02), ylabel="", xlabel=measure.replace("_", " "))
+        figure.legend(handles=_marks(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def _marks() -> list[Line2D]:
+    """What each mark of `_spread` means."""
+    return [
+        Line2D([], [], color=LINES[0], linestyle="", marker="o", markersize=3, label="a picture"),
+        Line2D([], [], linestyle="", label="mean", **MEAN),
+        Line2D([], [], color="0.25", linestyle="", marker="|", markersize=8, label="median, in the middle half (box)"),
+        Line2D([], [], label=f"hit: above {HIT:g}", **HIT_LINE),
+    ]
+
+
+def smallest_areas(rows: pd.DataFrame) -> Figure:
+    """How many of a method's runs have which a* (eq. 5), and how many have none; failed runs are left out."""
+    runs = in_paper_order(rows[(rows["iteration"] == 1) & ~rows["failed"]])
+    names = [*(f"{area:g}" for area in sorted(runs["area"].dropna().unique())), NONE]
+    kept = runs["area"].map(lambda area: NONE if pd.isna(area) else f"{area:g}")
+    runs = runs.assign(star=pd.Categorical(kept, names))
+    colours = _palette(runs)
+    with style():
+        figure, panels = _panels(runs, height=2.3)
+        for axes, part in panels:
+            sns.histplot(
+                part, x="star", hue="variant", hue_order=list(colours), palette=colours, ax=axes, stat="proportion",
+                common_norm=False, multiple="dodge", shrink=0.85, edgecolor="none", alpha=1,
+            )  # fmt: skip
+            axes.set(xlabel="a* (fraction of the picture)", ylabel="share of the runs", ylim=(0, 1))
+        _one_legend(figure)
+    return figure
+
+
+def soft_against_cut(rows: pd.DataFrame) -> Figure:
+    """What the soft mask at a* keeps of the class, and what is left of it when the mask is cut to 0/1; a dot a run.
+
+    Saliency maps have no soft mask (their mask of an area is 0/1): both numbers are one, and they are left out.
+    """
+    runs = in_paper_order(rows[rows["iteration"] == 1].dropna(subset=["probability", "probability_cut"]))
+    runs = runs[(runs["probability"] != runs["probability_cut"]).groupby(runs["variant"]).transform("any")]
+    colours = _palette(runs)
+    with style():
+        figure, panels = _panels(runs, height=3.2)
+        for axes, part in panels:
+            axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, zorder=0)
+            sns.scatterplot(
+                part, x="probability", y="probability_cut", hue="variant", hue_order=list(colours), palette=colours,
+                style="variant", style_order=list(colours), ax=axes, s=14, alpha=0.7, linewidth=0,
+            )  # fmt: skip
+            axes.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), xlabel="p, soft mask at a*", ylabel="p, mask cut to 0/1")
+        _one_legend(figure)
+    return figure
+
+
+def leak_curves(rows: pd.DataFrame, variants: Sequence[str]) -> Figure:
+    """Probability over area, mean of the pictures with a 95 % bootstrap band: soft masks, and the same cut to 0/1.
+
+    rows: of `variants.measured`, as in data/results/variants.csv; a panel for each of `variants`.
+    """
+    kinds = {"probability": "soft mask", "probability_cut": "mask cut to 0/1"}
+    long = rows.melt(["variant", "picture", "area"], list(kinds), "mask", "kept").replace({"mask": kinds})
+    with style():
+        figure, axes = plt.subplots(1, len(variants), figsize=(WIDTH, 2.1), sharey=True, squeeze=False)
+        for panel, name in zip(axes[0], variants, strict=True):
+            part = long[long["variant"] == name]
+            sns.lineplot(
+                part, x="area", y="kept", hue="mask", style="mask", palette=list(LINES[:2]), ax=panel, seed=0,
+                legend=name == variants[-1],
+            )  # fmt: skip
+            panel.set(title=f"{name}\n(n = {part['picture'].nunique()})", xlabel="area $a$", ylim=(0, 1.05))
+        axes[0, 0].set_ylabel("probability kept")
+        axes[0, -1].legend(title=None, loc="upper left")
+    return figure
+
+
+def _one_legend(figure: Figure) -> None:
+    """One legend below all panels instead of one in each."""
+    legends = [legend for axes in figure.axes if (legend := axes.get_legend()) is not None]
+    if not legends:
+        return
+    names = [text.get_text() for text in legends[0].get_texts()]
+    handles = [handle for handle in legends[0].legend_handles if handle is not None]
+    figure.legend(handles, names, loc="outside lower center", ncols=min(3, len(names)))
+    for legend in legends:
+        legend.remove()
+
+
+def _palette(runs: pd.DataFrame) -> dict[str, str]:
+    return {name: LINES[place % len(LINES)] for place, name in enumerate(runs["variant"].unique())}
+
+
+def _panels(rows: pd.DataFrame, *, height: float) -> tuple[Figure, Iterator[tuple[Axes, pd.DataFrame]]]:
+    """A panel side by side for each data set and model, titled with them and their pictures; height in inches."""
+    parts = list(rows.groupby(["dataset", "model"], sort=False))
+    figure, line = plt.subplots(1, max(1, len(parts)), figsize=(WIDTH, max(1.0, height)), squeeze=False)
+    if not parts:  # as where no run of a short study has an a*
+        line[0, 0].set_axis_off()
+        line[0, 0].text(0.5, 0.5, "no run has this measure", ha="center", va="center")
+    for axes, ((dataset, model), part) in zip(line[0], parts, strict=False):
+        axes.set_title(f"{dataset}\n{model}, {part['sample'].nunique()} pictures")
+    return figure, zip(line[0], (part for _, part in parts), strict=False)

@@ -1,0 +1,66 @@
+"""Where files stand: the project's own data, what has to be fetched, and results that appear whole or not at all."""
+
+import contextlib
+import functools
+import os
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+DATA = Path(__file__).parents[1] / "data"  # the clone's
+REGISTRY = DATA / "registry.toml"
+VARIABLE = "INREXP_DATA"
+
+
+def data_folder() -> Path:
+    """Where fetched data stand: $INREXP_DATA, or data/external in the clone (git ignores it)."""
+    return Path(os.environ.get(VARIABLE) or REGISTRY.parent / "external")
+
+
+@functools.cache
+def registry() -> dict[str, dict]:
+    """Name -> what, source, terms, place and the facts that a check compares.  Raises FileNotFoundError without it."""
+    if not REGISTRY.is_file():
+        raise FileNotFoundError(f"no {REGISTRY}: it stands in the repository's data/, clone it whole")
+    return tomllib.loads(REGISTRY.read_text())
+
+
+def external(name: str, folder: "str | Path | None" = None) -> Path:
+    """The path of something fetched: `folder`, or its place under `data_folder()`.
+
+    Raises FileNotFoundError that says what to get, from whom, under which terms, and where to put it.
+    """
+    path = Path(folder) if folder is not None else data_folder() / registry()[name]["place"]
+    if not path.exists():
+        raise FileNotFoundError(f"no {name} at {path}. {how_to_get(name)}")
+    return path
+
+
+def how_to_get(name: str) -> str:
+    entry = registry()[name]
+    return (
+        f"Get {entry['what']} from {entry['source']} ({entry['terms']}) and put it at "
+        f"{data_folder() / entry['place']}; ${VARIABLE} or a folder option names another place"
+    )
+
+
+@contextlib.contextmanager
+def written_whole(path: "str | Path") -> Iterator[Path]:
+    """Write to a temporary name beside `path`, rename at the end: a reader sees the old file or the new one, whole.
+
+    Yields the temporary path (same suffix); on an exception it is removed and `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    try:
+        yield Path(name)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)  # mkstemp's 0600 would hide results from a lab's shared folder
+        os.replace(name, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)

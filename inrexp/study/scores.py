@@ -1,0 +1,98 @@
+"""One method's answer on one sample as a row of numbers and its masks in 8 bits (sections 3.3.1 and 3.4)."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from inrexp.baselines.saliency import SaliencyMap
+from inrexp.datasets.samples import Sample, Truth
+from inrexp.explanation import PAPER_AREAS, Attribution
+from inrexp.metrics import HIT, area_error, deletion, insertion, precision
+from inrexp.models.classifier import Classifier
+from inrexp.paper.algorithm1 import candidate_areas
+from inrexp.study.store import Result
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How answers are judged.
+
+    threshold: Phi_0; None is half of the unmasked probability.  cut: where a mask is cut to 0/1.
+    map_cut: where a saliency map scaled to [0, 1] is cut.  curve_steps: of insertion and deletion.
+    """
+
+    threshold: float | None
+    cut: float
+    map_cut: float
+    curve_steps: int
+
+
+def areas_of(found: Attribution) -> list[float]:
+    """Areas at which eq. 5 looks for a*: those held, or the paper's four in range and a fitted range's end."""
+    if isinstance(found, SaliencyMap):
+        return list(PAPER_AREAS)
+    return list(found.held_areas or candidate_areas(found.area_range))
+
+
+def scored(
+    known: dict[str, Any],
+    found: Attribution,
+    sample: Sample,
+    judging: Judging,
+    *,
+    star: float | None,
+    cut_star: float | None,
+) -> Result:
+    """A row, and the soft masks at `areas_of` (of a saliency map the map itself, scaled to [0, 1]).
+
+    known: the row's other columns.  star, cut_star: a* of soft and of cut masks, None where no area suffices: then what
+    is measured at a* is None too.  Precisions are of binary masks: of masks cut at a*, of maps cut at their value.
+    """
+    classifier = found.needed_classifier()
+    areas = areas_of(found)
+    is_map = isinstance(found, SaliencyMap)
+    row = {**known, "unmasked": found.unmasked, "area": star, "area_cut_star": cut_star, "seconds": found.seconds}
+    binary = found.mask(threshold=judging.map_cut) if isinstance(found, SaliencyMap) else None
+    if star is not None:
+        soft, cut = found.mask(star), found.mask(star, cut=judging.cut)
+        row["area_soft"], row["area_cut"] = float(soft.mean()), float(cut.mean())
+        row["area_error"] = float(area_error(cut, star))
+        row["probability"], row["probability_cut"] = found.probability_of_mask(torch.cat([soft, cut])).tolist()
+        binary = cut if binary is None else binary
+    largest = found.mask(areas[-1], cut=judging.cut)
+    row |= _precisions(binary, largest, sample, classifier)
+    row["insertion"] = insertion(found, steps=judging.curve_steps).auc
+    row["deletion"] = deletion(found, steps=judging.curve_steps).auc
+    kept = found.scaled if is_map else found.mask(areas)  # type: ignore[attr-defined]
+    names = ("map",) if is_map else tuple(f"{area:g}" for area in areas)
+    numbers = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+    return Result(numbers, names, (kept[:, 0] * 255).round().to(torch.uint8).cpu().numpy().astype(np.uint8))
+
+
+def _precisions(
+    binary: torch.Tensor | None, largest: torch.Tensor, sample: Sample, classifier: Classifier
+) -> dict[str, Any]:
+    """Eq. 7 against the data set's main truth, and with boxes against both, without the pixels that do not count."""
+    truths = sample.truths(classifier)
+    main = next(iter(truths))
+    found: dict[str, Any] = {"precision_largest": _precision(largest, truths[main])}
+    if binary is None:
+        return found
+    against = {name: _precision(binary, truth) for name, truth in truths.items()}
+    found["precision"] = against[main]
+    found["hit"] = None if math.isnan(against[main]) else int(against[main] > HIT)
+    if "box" in against:
+        found |= {f"precision_{name}": value for name, value in against.items()}
+    return found
+
+
+def _precision(binary: torch.Tensor, truth: Truth) -> float:
+    return float(precision(binary, truth.object, counted=truth.counted))
+
+
+def failed(row: dict[str, Any], error: Exception) -> Result:
+    """The row of a job that raised."""
+    return Result({**row, "status": "failed", "error": " ".join(f"{type(error).__name__}: {error}".split())[:500]})

@@ -1,0 +1,239 @@
+"""Where a study's rows and masks stand: one SQLite file, in which a row and its masks are one transaction.
+
+A kill, a full disk or a power cut leaves the rows that were finished and no half of another. Several processes may work
+on one folder: each claims rows before it computes them. The journal is SQLite's own rollback journal, not its
+write-ahead log: that needs memory shared between the processes, which network file systems do not have.
+"""
+
+import contextlib
+import csv
+import os
+import socket
+import sqlite3
+import threading
+import time
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inrexp.files import written_whole
+
+FILE = "results.sqlite"
+ROWS, SECONDS = "rows.csv", "seconds.csv"
+FORMAT = 1
+LEASE = 300.0  # s without a sign of life after which another machine's claims are free
+BUSY = 60.0  # s to wait while another process writes
+COLUMNS = {
+    "key": "TEXT PRIMARY KEY",
+    **dict.fromkeys(("dataset", "sample", "label", "model", "method", "preset", "settings"), "TEXT"),
+    **dict.fromkeys(("seed", "iteration"), "INTEGER"),
+    **dict.fromkeys(("status", "error"), "TEXT"),
+    **dict.fromkeys(("unmasked", "threshold", "area", "area_cut_star", "area_soft", "area_cut"), "REAL"),
+    **dict.fromkeys(("probability", "probability_cut", "area_error", "precision"), "REAL"),
+    "hit": "INTEGER",
+    **dict.fromkeys(("precision_box", "precision_mask", "precision_largest", "insertion", "deletion"), "REAL"),
+    "seconds": "REAL",
+}
+IDENTITY = ("dataset", "model", "method", "preset", "settings", "sample", "seed", "iteration")  # the table's order
+SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS rows ({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())});
+CREATE TABLE IF NOT EXISTS masks (key TEXT PRIMARY KEY, names TEXT, height INTEGER, width INTEGER, data BLOB);
+CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT, host TEXT, pid INTEGER, beat REAL);
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row (column -> value, None where there is none) and its masks.
+
+    names: what each mask is, an area or "map".  masks: (k, h, w) uint8, 255 keeps the pixel.
+    """
+
+    row: dict[str, Any]
+    names: tuple[str, ...] = ()
+    masks: np.ndarray | None = None
+
+
+class Results:
+    """The results in a folder, open for work; close it, or use it in a `with`.
+
+    lease: s after which claims of a process on another machine that gives no sign of life are free; a dead process of
+    this machine is noticed at once.
+    Raises ValueError for a folder that another version wrote, OSError for one that cannot be written.
+    """
+
+    def __init__(self, folder: "str | Path", *, lease: float = LEASE):
+        self.folder, self.lease = Path(folder), lease
+        self.owner, self.host = uuid.uuid4().hex, socket.gethostname()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.path = self.folder / FILE
+        self._database = _connect(self.path)
+        with self._writing() as database:
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, FORMAT):
+                raise ValueError(f"{self.path} has format {version}, this version writes {FORMAT}: use another folder")
+            for statement in SCHEMA.split(";")[:-1]:
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {FORMAT}")
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+        self._heart.start()
+
+    def __enter__(self) -> "Results":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what is claimed and not finished."""
+        self._ended.set()
+        self._heart.join()
+        with contextlib.suppress(OSError), self._writing() as database:  # a full disk: they lapse by themselves
+            database.execute("DELETE FROM claims WHERE owner = ?", (self.owner,))
+        self._database.close()
+
+    def states(self) -> dict[str, str]:
+        """key -> status of every row."""
+        return dict(self._read("SELECT key, status FROM rows"))
+
+    def claim(self, keys: Sequence[str]) -> bool:
+        """Take rows for this process, all or none; False where one is finished or another living process has it."""
+        now = time.time()
+        with self._writing() as database:
+            marks = ", ".join("?" * len(keys))
+            if database.execute(f"SELECT 1 FROM rows WHERE key IN ({marks})", keys).fetchone():
+                return False
+            held = database.execute(f"SELECT owner, host, pid, beat FROM claims WHERE key IN ({marks})", keys)
+            if any(self._lives(*claim) for claim in held.fetchall()):
+                return False
+            mine = [(key, self.owner, self.host, os.getpid(), now) for key in keys]
+            database.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)", mine)
+        return True
+
+    def put(self, results: Sequence[Result]) -> None:
+        """Keep rows with their masks, all or none; a row that is there already stays as it is."""
+        names = ", ".join(COLUMNS)
+        values = ", ".join(f":{name}" for name in COLUMNS)
+        with self._writing() as database:
+            for one in results:
+                row = dict.fromkeys(COLUMNS) | one.row
+                fresh = database.execute(f"INSERT OR IGNORE INTO rows ({names}) VALUES ({values})", row).rowcount
+                if fresh and one.masks is not None:
+                    _, height, width = one.masks.shape
+                    packed = (row["key"], " ".join(one.names), height, width, _packed(one.masks))
+                    database.execute("INSERT OR REPLACE INTO masks VALUES (?, ?, ?, ?, ?)", packed)
+                database.execute("DELETE FROM claims WHERE key = ?", (row["key"],))
+
+    def forget_failed(self, keys: Sequence[str]) -> None:
+        """Drop those of the rows that failed, so that they are tried again."""
+        with self._writing() as database:
+            for key in keys:
+                database.execute("DELETE FROM rows WHERE key = ? AND status = 'failed'", (key,))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every row, in the table's order."""
+        names = ", ".join(COLUMNS)
+        found = self._read(f"SELECT {names} FROM rows ORDER BY {', '.join(IDENTITY)}")
+        return [dict(zip(COLUMNS, row, strict=True)) for row in found]
+
+    def masks(self, key: str) -> dict[str, np.ndarray]:
+        """The masks of a row: an area, or "map", -> (h, w) uint8; none for a row that failed.
+
+        Raises LookupError for a key that no row has.
+        """
+        found = self._read("SELECT names, height, width, data FROM masks WHERE key = ?", (key,))
+        if not found:
+            if key not in self.states():
+                raise LookupError(f"no row {key!r} in {self.path}")
+            return {}
+        ((names, height, width, data),) = found
+        return dict(zip(names.split(), _unpacked(data, height, width), strict=True))
+
+    def export(self) -> tuple[Path, Path]:
+        """Write rows.csv, the same byte for byte for the same rows, and seconds.csv, which differs from run to run."""
+        rows = self.rows()
+        rows_path, seconds_path = self.folder / ROWS, self.folder / SECONDS
+        _write_csv(rows_path, [name for name in COLUMNS if name != "seconds"], rows)
+        _write_csv(seconds_path, ["key", "dataset", "sample", "method", "seed", "iteration", "seconds"], rows)
+        return rows_path, seconds_path
+
+    def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
+        with _explained(self.path):
+            return self._database.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with _explained(self.path):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:  # SQLite has ended it itself where the disk is full
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def _lives(self, owner: str, host: str, pid: int, beat: float) -> bool:
+        if owner == self.owner or time.time() - beat > self.lease:
+            return owner == self.owner
+        return host != self.host or _runs(pid)
+
+    def _beat(self) -> None:
+        """A sign of life every fifth of the lease, from a thread with a connection of its own."""
+        while not self._ended.wait(self.lease / 5):
+            with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(self.path)) as database:
+                database.execute("UPDATE claims SET beat = ? WHERE owner = ?", (time.time(), self.owner))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    with _explained(path):
+        database = sqlite3.connect(path, timeout=BUSY, isolation_level=None)  # transactions are begun by hand
+        database.execute("PRAGMA synchronous = FULL")
+        return database
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise OSError(
+            f"{path}: {error}. Finished rows are kept: free the disk, or whatever the message names, "
+            "and run the same command again"
+        ) from error
+
+
+def _runs(pid: int) -> bool:
+    if os.name != "posix":  # there os.kill(pid, 0) would end it: wait for the lease
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _packed(masks: np.ndarray) -> bytes:
+    """Differences along a row, then zlib: two thirds of what zlib alone needs, about the size of a PNG."""
+    return zlib.compress(np.diff(masks, axis=-1, prepend=np.uint8(0)).tobytes(), 9)
+
+
+def _unpacked(data: bytes, height: int, width: int) -> np.ndarray:
+    steps = np.frombuffer(zlib.decompress(data), dtype=np.uint8).reshape(-1, height, width)
+    return steps.cumsum(axis=-1, dtype=np.uint8)
+
+
+def _write_csv(path: Path, names: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        for row in rows:
+            writer.writerow([f"{row[n]:.6f}" if isinstance(row[n], float) else row[n] for n in names])

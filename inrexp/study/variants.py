@@ -1,0 +1,166 @@
+"""The departures from the paper's fit that were tried for masks that mean what they show, and how they are compared.
+
+`benchmarks/variants.py` fits them to the same pictures with the same seed and writes data/results/variants.csv: a row
+for each (variant, picture, area). `summary` turns the rows into the table that notebook 09 shows.
+"""
+
+import dataclasses
+from typing import Any
+
+import pandas as pd
+
+from inrexp.datasets.samples import Truth
+from inrexp.explanation import PAPER_AREAS, Explanation
+from inrexp.metrics import leak, nestedness, precision
+from inrexp.paper.presets import PRESETS
+from inrexp.paper.settings import FitConfig
+from inrexp.study.tables import interval
+
+AREAS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6)  # the paper's four, and those of a wider range
+NEAR = 0.01  # an area is met if it is missed by no more
+WIDE = (0.025, 0.6)
+REFERENCE = "4000 passes"
+
+
+def changed(config: FitConfig, *, source: dict[str, Any] | None = None, **changes: Any) -> FitConfig:
+    """A config with other fields, and other source settings beside the ones it has."""
+    return dataclasses.replace(config, source_settings=config.source_settings | (source or {}), **changes)
+
+
+CRISP = PRESETS["crisp"]
+HEAVY = changed(CRISP, area_weight_end=1000.0)  # crisp as it was while one choice after the other was tried
+QUICK = PRESETS["quick"]  # without sharpening
+VARIANTS: dict[str, FitConfig] = {
+    # the paper's objective in as many passes as the others: probability, weight 1, one blur, soft masks
+    "paper, 300 passes": changed(
+        PRESETS["paper_lattice"], steps=300, lr=1e-3, source={"grid": 16, "scale": 2.0, "area_scale": 0.25}
+    ),
+    # the paper's own passes, learning rate and field, the field on the filter's lattice: every pixel is hours on a CPU
+    "paper, 4000 passes": PRESETS["paper_lattice"],
+    "quick": QUICK,
+    "crisp": CRISP,
+    "weight to 1000": HEAVY,
+    "not hardened": changed(HEAVY, harden=False),
+    "straight-through": changed(QUICK, cut="straight_through"),
+    "straight-through, late": changed(QUICK, cut="late"),
+    "probability": changed(HEAVY, reward="probability"),
+    "log odds": changed(HEAVY, reward="log_odds"),
+    "score": changed(HEAVY, reward="score"),
+    "one area a step": changed(HEAVY, areas_per_step=1, steps=2 * HEAVY.steps),
+    "four areas a step": changed(HEAVY, areas_per_step=4, steps=HEAVY.steps // 2),
+    "half visible at first": changed(HEAVY, source={"bias": 0.0}),
+    "blur and fade": changed(HEAVY, perturbation="mixed"),
+    "blurs and fade": changed(HEAVY, perturbation="varied"),
+    "levels": changed(HEAVY, perturbation="levels"),
+    "constant rate": changed(HEAVY, lr_end=None),
+    "Fourier scale 1": changed(HEAVY, source={"scale": 1.0}),
+    "Fourier scale 6": changed(HEAVY, source={"scale": 6.0}),
+    "SIREN": changed(HEAVY, lr=HEAVY.lr / 10, lr_end=1e-5, source={"features": "none", "activation": "sine"}),
+    "areas to 0.6": changed(CRISP, area_range=WIDE),
+    "150 passes": changed(CRISP, steps=75),
+    "150 passes, learned start": PRESETS["crisp_learned"],
+    REFERENCE: changed(HEAVY, steps=2000),
+    "extremal perturbations, quick": PRESETS["extremal_perturbation_quick"],
+}
+
+
+def measured(found: Explanation, truth: Truth) -> pd.DataFrame:
+    """One row an area: soft against cut, asked against real, inside the next larger mask, on the object (eq. 7)."""
+    low, high = found.area_range
+    areas = [area for area in AREAS if low - 1e-6 <= area <= high + 1e-6]
+    both = leak(found, areas)
+    return pd.DataFrame(
+        {
+            "area": areas,
+            "unmasked": found.unmasked,
+            "probability": both.probability,
+            "probability_cut": both.probability_cut,
+            "soft_area": both.soft_area,
+            "cut_area": both.cut_area,
+            "nested": [*nestedness(both.cut).tolist(), None],
+            "precision": precision(both.cut, truth.object, counted=truth.counted).cpu(),
+            "status": found.status,
+            "passes": len(found.history["loss"]) * found.config.masks_per_step,
+            "seconds": round(found.seconds, 1),
+        }
+    )
+
+
+def suffices(rows: pd.DataFrame, column: str = "probability") -> pd.Series:
+    """a* of each (variant, picture): smallest area that keeps half of the unmasked probability; NaN where none does."""
+    enough = rows[rows[column] >= rows["unmasked"] / 2]
+    every = rows.groupby(["variant", "picture"], sort=False).size().index
+    return enough.groupby(["variant", "picture"])["area"].min().reindex(every)
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row a variant.
+
+    pictures; none, none_cut: those without an a*, by soft and by cut masks; kept: of those with an a* (soft), the
+    share whose cut mask keeps the class there; met: the share whose soft and cut areas are within 0.01 there; nested:
+    mean intersection over smaller; precision: of the cut mask at a*, and at 0.1 over all; p, p_cut: means at an area.
+    """
+    keys = ["variant", "picture"]
+    star, cut_star = suffices(rows), suffices(rows, "probability_cut")
+    at = rows.merge(star.rename("star").reset_index(), on=keys)
+    at = at[at["area"] == at["star"]].set_index(keys)
+    kept = at["probability_cut"] >= at["unmasked"] / 2
+    met = ((at["soft_area"] - at["area"]).abs() <= NEAR) & ((at["cut_area"] - at["area"]).abs() <= NEAR)
+    by = {"level": "variant", "sort": False}
+    table = pd.DataFrame(
+        {
+            "pictures": star.groupby(**by).size(),
+            "none": star.isna().groupby(**by).sum(),
+            "none_cut": cut_star.isna().groupby(**by).sum(),
+            "a*": star.groupby(**by).mean(),
+            "a*_cut": cut_star.groupby(**by).mean(),
+            "kept": kept.groupby(**by).mean(),
+            "met": met.groupby(**by).mean(),
+            "nested": rows.groupby("variant", sort=False)["nested"].mean(),
+            "precision": at["precision"].groupby(**by).mean(),
+            "passes": rows.groupby("variant", sort=False)["passes"].first(),
+        }
+    )
+    for area in (0.1, 0.2):
+        here = rows[rows["area"] == area].groupby("variant", sort=False)
+        table[f"p_{area:g}"], table[f"p_cut_{area:g}"] = here["probability"].mean(), here["probability_cut"].mean()
+        if area == 0.1:
+            table["precision_0.1"] = here["precision"].mean()
+    return table
+
+
+def against(rows: pd.DataFrame, reference: str = REFERENCE) -> pd.DataFrame:
+    """A row for each other variant, on the pictures that it shares with the reference.
+
+    difference, low, high: of the mean precision of the mask of 10 %, variant - reference, paired by picture, with its
+    95 % percentile bootstrap.  difference*: the same of the mask at a*, on the `both` pictures where both have one.
+    near: share of the pictures whose a* is the reference's or next to it among the paper's four areas; none counts as
+    the area after the last.  passes_share: classifier passes, reference = 1.
+    """
+    rows = rows[rows["area"].isin(PAPER_AREAS)]
+    star = suffices(rows)
+    place = star.map(lambda area: len(PAPER_AREAS) if pd.isna(area) else PAPER_AREAS.index(area)).unstack("variant")
+    at_tenth = rows[rows["area"] == 0.1].pivot(index="picture", columns="variant", values="precision")
+    own = rows.merge(star.rename("star").reset_index(), on=["variant", "picture"])
+    at_star = own[own["area"] == own["star"]].pivot(index="picture", columns="variant", values="precision")
+    passes = rows.groupby("variant", sort=False)["passes"].first()
+    table = {}
+    for name in (name for name in passes.index if name != reference):
+        shared = place[[name, reference]].dropna()
+        paired = (at_tenth[name] - at_tenth[reference]).dropna()
+        paired_star = (at_star[name] - at_star[reference]).dropna() if name in at_star else paired.iloc[:0]
+        low, high = interval(paired)
+        low_star, high_star = interval(paired_star)
+        table[name] = {
+            "pictures": len(shared),
+            "difference": paired.mean(),
+            "low": low,
+            "high": high,
+            "both": len(paired_star),
+            "difference*": paired_star.mean(),
+            "low*": low_star,
+            "high*": high_star,
+            "near": (shared[name] - shared[reference]).abs().le(1).mean(),
+            "passes_share": passes[name] / passes[reference],
+        }
+    return pd.DataFrame.from_dict(table, orient="index")

@@ -1,0 +1,260 @@
+"""inrexp explain: files that parse, refusals that leave nothing behind, Ctrl-C."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import QUICK_FIT, Planted
+from PIL import Image
+
+from inrexp import figures
+from inrexp.commands import cli
+from inrexp.datasets.pictures import load_picture, to_picture
+from inrexp.explanation import Explanation
+from inrexp.paper.presets import PRESETS
+
+COMMAND = Path(sys.executable).parent / "inrexp"
+
+
+@pytest.fixture
+def picture(planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The planted picture as a file; "planted" and "brief" are presets and every model is the planted one."""
+    monkeypatch.setattr(cli, "load_classifier", lambda name, device=None: planted.classifier)
+    monkeypatch.setitem(PRESETS, "planted", QUICK_FIT)
+    monkeypatch.setitem(PRESETS, "brief", dataclasses.replace(QUICK_FIT, steps=3))
+    path = tmp_path / "stripes.v1.png"
+    to_picture(planted.image).save(path)
+    return path
+
+
+def run(*arguments: object) -> int:
+    return cli.main(["explain", *map(str, arguments)])
+
+
+def test_a_fit_that_collapsed_is_said_so_and_is_no_success(
+    picture: Path, planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    def collapsed(*arguments, **options) -> Explanation:
+        found = explain(*arguments, **options)
+        found.status = "collapsed to an empty mask"
+        return found
+
+    explain = cli.explain
+    monkeypatch.setattr(cli, "explain", collapsed)
+    assert run(picture, "--preset", "planted", "--target", "stripes", "--steps", 5, "--out", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert "the fit collapsed to an empty mask: the masks above explain nothing; try another --seed" in said
+    assert f"or more --steps (planted has {QUICK_FIT.steps})" in said
+
+
+def test_a_picture_becomes_an_overlay_a_strip_numbers_and_a_field(
+    picture: Path, planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    out = tmp_path / "deep" / "out"
+    assert run(picture, "--preset", "planted", "--target", "stripes", "--seed", 2, "--out", out) == 0
+    stem = "stripes.v1"
+    assert sorted(path.name for path in out.iterdir()) == [
+        f"{stem}.json",
+        f"{stem}.safetensors",
+        f"{stem}_masks.png",
+        f"{stem}_overlay.png",
+    ]
+    numbers = json.loads((out / f"{stem}.json").read_text())
+    assert numbers["target"] == {"indices": [1], "label": "stripes"}
+    assert numbers["unmasked_probability"] == pytest.approx(0.978, abs=0.01)
+    assert numbers["threshold"] == pytest.approx(numbers["unmasked_probability"] / 2, abs=1e-4)
+    assert numbers["areas"] == [0.1, 0.15, 0.2]
+    for name in ("probability", "probability_cut", "area_kept", "area_kept_cut"):
+        assert len(numbers[name]) == 3
+        assert all(0 <= value <= 1 for value in numbers[name])
+        assert numbers[name] == sorted(numbers[name])
+    assert numbers["area_kept"] == pytest.approx(numbers["areas"], abs=0.07)
+    assert (numbers["seed"], numbers["preset"], numbers["status"]) == (2, "planted", "finished")
+    assert numbers["steps"] == QUICK_FIT.steps
+    found = Explanation.load(out / f"{stem}.safetensors", classifier=planted.classifier)
+    assert [round(float(p), 4) for p in found.probability(numbers["areas"])] == numbers["probability"]
+    assert numbers["smallest_area"] == found.smallest_area(areas=None)  # in the whole range, not among four areas
+    assert float(found.probability(numbers["smallest_area"])) >= numbers["threshold"] - 1e-4
+    for kind in ("overlay", "masks"):
+        with Image.open(out / f"{stem}_{kind}.png") as drawn:
+            assert drawn.width > 800
+            assert len(np.unique(np.asarray(drawn.convert("RGB")).reshape(-1, 3), axis=0)) > 1000
+    said = capsys.readouterr()
+    assert said.out.startswith("stripes: p = 0.97 unmasked; a* = 0.")
+    assert said.out.count("\n") == 1
+
+
+def test_a_second_run_with_the_same_seed_gives_the_same_numbers(picture: Path, tmp_path: Path):
+    numbers = []
+    for name in ("one", "two"):
+        assert run(picture, "--preset", "brief", "--seed", 5, "--out", tmp_path / name) == 0
+        read = json.loads((tmp_path / name / "stripes.v1.json").read_text())
+        numbers.append({key: value for key, value in read.items() if key != "seconds"})
+    assert numbers[0] == numbers[1]
+
+
+def test_a_preset_that_holds_a_few_areas_shows_those(picture: Path, tmp_path: Path):
+    assert run(picture, "--preset", "extremal_perturbation", "--steps", 3, "--out", tmp_path) == 0
+    numbers = json.loads((tmp_path / "stripes.v1.json").read_text())
+    assert numbers["areas"] == [0.025, 0.05, 0.1, 0.2]
+    assert numbers["steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.png"], "no picture at missing.png; packaged pictures are"),
+        (["NOTES"], "is not a picture that PIL can read"),
+        (["DOT"], "is 1 x 1 px: wanted at least 16 px a side"),
+        (["PICTURE", "--target", "zebra"], "'zebra' is no label of custom"),
+        (["PICTURE", "--target", "stripe"], "did you mean 'stripes'?"),
+        (["PICTURE", "--target", "3"], "target 3 is out of range: the model has classes 0 to 2"),
+        (["PICTURE", "--target", "-1"], "target -1 is out of range"),
+        (["PICTURE", "--area", "0.5"], "--area must lie in the trained range [0.1, 0.4], got 0.5"),
+        (["PICTURE", "--area", "nan"], "--area must lie in the trained range"),
+        (["PICTURE", "--area", "0.12", "--preset", "extremal_perturbation"], "--area must be one of (0.025, 0.05, 0.1"),
+        (["PICTURE", "--steps", "0"], "steps must be 1 or more, got 0"),
+        (["PICTURE", "--out", "NOTES"], "--out must be a folder that can be written to"),
+        (["PICTURE", "--out", "NOTES/deeper"], "--out must be a folder that can be written to"),
+    ],
+)
+def test_bad_input_is_one_line_on_stderr_exit_status_2_and_no_file(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture, arguments: list[str], message: str
+):
+    (tmp_path / "notes.txt").write_text("no picture")
+    Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
+    names = {"PICTURE": picture, "NOTES": tmp_path / "notes.txt", "DOT": tmp_path / "dot.png"}
+    filled = [str(names.get(word, word)).replace("NOTES", str(tmp_path / "notes.txt")) for word in arguments]
+    before = sorted(tmp_path.iterdir())
+    rest = [] if "--preset" in arguments else ["--preset", "brief"]
+    out = [] if "--out" in arguments else ["--out", str(tmp_path / "out")]
+    assert run(*filled, *rest, *out) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert message in said.err
+    assert said.err.startswith("inrexp: ")
+    assert said.err.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_models_and_devices_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert run("coffee", "--model", "resnet51", "--out", tmp_path / "out") == 2
+    assert "no classifier named 'resnet51'; did you mean 'resnet50'" in capsys.readouterr().err
+    assert run("coffee", "--device", "cuda", "--out", tmp_path / "out") == 2
+    assert "device 'cuda' is not available here; available: cpu" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_gives_nan_is_said_so(
+    picture: Path, planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    planted.classifier.model.head.weight.data.fill_(torch.nan)
+    assert run(picture, "--preset", "brief", "--out", tmp_path / "out") == 2
+    assert "NaN or infinite scores" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_figure_that_cannot_be_written_leaves_no_half_of_it(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    class Full:
+        def savefig(self, path: Path, **_: object) -> None:
+            Path(path).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(figures, "overlay", lambda *_: Full())
+    assert run(picture, "--preset", "brief", "--out", tmp_path / "out") == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert [path for path in (tmp_path / "out").iterdir() if path.suffix == ".png"] == []
+
+
+def test_unknown_words_are_refused_by_the_parser(capsys: pytest.CaptureFixture):
+    for arguments in (["explain", "--preset", "fastest"], ["explode"], [], ["explain", "--seed", "one"]):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        assert caught.value.code == 2
+        assert "usage: inrexp" in capsys.readouterr().err
+
+
+def test_ctrl_c_during_the_fit_writes_what_was_fitted(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(*arguments: object, **options: object) -> Explanation:
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        return explain(*arguments, **options, callback=stop)
+
+    explain = cli.explain
+    monkeypatch.setattr(cli, "explain", interrupted)
+    assert run(picture, "--preset", "planted", "--out", tmp_path / "out") == 130
+    assert "inrexp: fit interrupted at step 10; what was fitted is kept" in capsys.readouterr().err
+    numbers = json.loads((tmp_path / "out" / "stripes.v1.json").read_text())
+    assert (numbers["status"], numbers["steps"]) == ("interrupted at step 10", 10)
+
+
+def test_ctrl_c_before_the_fit_writes_nothing(picture: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load_picture", interrupted)
+    assert run(picture, "--out", tmp_path / "out") == 130
+    assert "inrexp: interrupted" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_installed_command_answers():
+    answer = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, timeout=120)
+    assert answer.returncode == 0
+    assert "explain" in answer.stdout
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["explain", "--help"])
+    assert caught.value.code == 0
+    said = capsys.readouterr().out
+    for option in ("--model", "--target", "--area", "--preset", "--seed", "--device", "--out"):
+        assert option in said
+
+
+@pytest.mark.slow
+def test_a_real_ctrl_c_ends_the_real_command_with_its_results(tmp_path: Path):
+    process = subprocess.Popen(
+        [COMMAND, "explain", "coffee", "--steps", "100000", "--device", "cpu", "--out", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+    )
+    heard, begun = b"", time.monotonic()
+    while b"10/100000" not in heard and time.monotonic() - begun < 240:  # the first report of the progress bar
+        heard += os.read(process.stderr.fileno(), 4096)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 130
+    assert b"what was fitted is kept" in err
+    assert b"espresso: p = 0.95 unmasked" in out
+    numbers = json.loads((tmp_path / "coffee.json").read_text())
+    assert numbers["status"].startswith("interrupted at step")
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".png", ".safetensors"}
+
+
+def test_learn_writes_weights_that_a_fit_starts_from(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch):
+    short = dataclasses.replace(PRESETS["crisp_learned"], steps=2)
+    monkeypatch.setitem(PRESETS, "crisp_learned", short)
+    load_picture("coffee").save(tmp_path / "coffee.png")
+    out = tmp_path / "start.safetensors"
+    assert cli.main(["learn", str(tmp_path), "--out", str(out), "--device", "cpu"]) == 0
+    assert f"{out}: learned on 1 pictures" in capsys.readouterr().out
+    starts = [dataclasses.replace(short, initial=str(out)).make_source((224, 224), [seed]) for seed in (5, 6)]
+    assert torch.equal(starts[0].weights[0], starts[1].weights[0])
+    assert not torch.equal(starts[0].weights[0], short.make_source((224, 224), [5]).weights[0])

@@ -1,0 +1,184 @@
+"""`inrexp run` and nbval's comparison on a notebook of three cells; the committed notebooks without executing them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image
+
+from inrexp.commands import cli, notebooks
+
+ROOT = Path(__file__).parents[2]
+PARAMETERS = """QUICK = True
+DEVICE: str | None = None
+STEPS: int | None = None
+RATE = 0.5
+NAME = "coffee"
+AREAS = [0.1, 0.2]
+FULL = {"RATE": 1.5, "AREAS": [0.1]}"""
+CELLS = [
+    PARAMETERS,
+    'print(f"rate {RATE:.2f} of {NAME}, took 3.1 s")',
+    "import matplotlib.pyplot as plt\nfigure, axes = plt.subplots(1, 2)\naxes[0].imshow([[0, 0], [0, 1]])\n"
+    "axes[1].imshow([[1, 0], [0, 0]])",
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Notebooks of a clone: 01_tiny_example.ipynb, not executed yet."""
+    cells = [nbformat.v4.new_markdown_cell("# Tiny\n\nA toy. About 1 minute on two CPU cores.")]
+    cells += [nbformat.v4.new_code_cell(text) for text in CELLS]
+    cells[1].metadata["tags"] = ["parameters"]
+    there = tmp_path / "notebooks"
+    there.mkdir()
+    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), there / "01_tiny_example.ipynb")
+    return there
+
+
+@pytest.fixture
+def tiny(folder: Path) -> notebooks.Notebook:
+    return notebooks.notebooks(folder)[0]
+
+
+def test_a_notebook_says_what_it_is_and_what_it_takes(tiny: notebooks.Notebook):
+    assert (tiny.name, tiny.title, tiny.minutes) == ("tiny", "Tiny", "1 minute")
+    assert tiny.defaults["AREAS"] == [0.1, 0.2]
+    assert tiny.kinds["STEPS"] == {"int", "NoneType"}
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ({"STEPS": "20"}, {"STEPS": 20}),
+        ({"STEPS": "None"}, {"STEPS": None}),
+        ({"RATE": "2"}, {"RATE": 2.0}),
+        ({"NAME": "7"}, {"NAME": "7"}),
+        ({"AREAS": "[0.5]"}, {"AREAS": [0.5]}),
+    ],
+)
+def test_parameters_are_read_as_the_type_of_their_default(tiny: notebooks.Notebook, given: dict, value: dict):
+    assert notebooks.settings(tiny, given) == value
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"STEP": "20"}, LookupError, r"no parameter 'STEP' \(near it: STEPS\); it has STEPS, RATE, NAME, AREAS"),
+        ({"STEPS": "many"}, TypeError, "STEPS of tiny must be None or int .*, got 'many'"),
+        ({"STEPS": "True"}, TypeError, "STEPS"),
+        ({"AREAS": "0.1"}, TypeError, "AREAS of tiny must be list"),
+        ({"QUICK": "False"}, ValueError, "use --full"),
+        ({"DEVICE": "cuda"}, ValueError, "use --device"),
+    ],
+)
+def test_what_a_notebook_does_not_take_is_an_error(tiny: notebooks.Notebook, given: dict, error: type, message: str):
+    with pytest.raises(error, match=message):
+        notebooks.settings(tiny, given)
+
+
+def test_a_full_run_takes_what_full_says_and_then_what_the_reader_says(tiny: notebooks.Notebook):
+    values = notebooks.settings(tiny, {"RATE": "3.0"}, full=True, device="cpu")
+    assert values == {"QUICK": False, "RATE": 3.0, "AREAS": [0.1], "DEVICE": "cpu"}
+
+
+def test_a_device_that_is_not_there_is_an_error_before_anything_runs(tiny: notebooks.Notebook):
+    with pytest.raises(RuntimeError, match="not available here"):
+        notebooks.settings(tiny, {}, device="mps")
+
+
+def test_an_unknown_notebook_is_an_error_that_names_the_near_ones(tiny: notebooks.Notebook):
+    with pytest.raises(LookupError, match="no notebook 'tinny' .near it: tiny.; there are tiny"):
+        notebooks.find("tinny", [tiny])
+    for name in ("tiny", "01", "tiny_ex", "01_tiny_example.ipynb"):
+        assert notebooks.find(name, [tiny]) is tiny
+
+
+def test_the_figures_and_tables_of_the_paper_have_their_names():
+    names = [one.name for one in notebooks.notebooks()]
+    assert {"start", *(f"fig{number}" for number in range(1, 7))} <= set(names)
+    assert len(set(names)) == len(names)
+
+
+def test_without_a_name_the_notebooks_are_listed(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [one.name for one in notebooks.notebooks()]
+    assert not [line for line in lines if "(?" in line], "each first cell says `About N minutes on two CPU cores`"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_was_executed_as_it_stands_and_can_run_in_full(path: Path):
+    notebook = notebooks.read(path)
+    assert not notebooks.is_stale(notebook), f"edited after it was executed: inrexp run {notebook.name} --in-place"
+    assert {"QUICK", "DEVICE", "FULL"} <= set(notebook.defaults)
+    assert notebooks.settings(notebook, {}, full=True)["QUICK"] is False
+
+
+@pytest.mark.slow
+def test_a_run_leaves_the_committed_notebook_and_a_quick_one_the_full_figure(
+    folder: Path, tiny: notebooks.Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("INREXP_FIGURES", str(tmp_path / "figures"))
+    saves = "\nfrom inrexp import figures\nfigures.save_figure(figure, 'tiny', quick=QUICK)"
+    content = nbformat.read(tiny.path, as_version=4)
+    content.cells[-1].source += saves
+    nbformat.write(content, tiny.path)
+    tiny, before = notebooks.read(tiny.path), tiny.path.read_bytes()
+
+    def run(**options) -> tuple[Path, int]:
+        values = notebooks.settings(tiny, {}, full=options.pop("full", False))
+        copy = notebooks.run(tiny, values, tmp_path / "out" / options.pop("to"), timeout=300, apart=False, **options)
+        return copy, copy.stat().st_mtime_ns
+
+    full = run(to="full", full=True)
+    assert run(to="full", full=True, resume=True) == full  # not executed again
+    run(to="quick")
+    assert tiny.path.read_bytes() == before
+    assert "rate 1.50" in full[0].read_text()
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["tiny.png", "tiny.quick.png"]
+    said = [Image.open(tmp_path / "figures" / name).info["inrexp-run"] for name in ("tiny.png", "tiny.quick.png")]
+    assert said == ["full", "quick"]
+    with pytest.raises(RuntimeError, match=r"tiny failed in cell \d+: .*running.ipynb"):
+        notebooks.run(tiny, {"RATE": "word"}, tmp_path / "out" / "quick", timeout=300, apart=True)
+    assert "rate 0.50" in (tmp_path / "out" / "quick" / tiny.path.name).read_text()  # the earlier copy stays
+
+
+@pytest.mark.slow
+def test_a_notebook_whose_code_no_longer_gives_its_numbers_or_its_picture_fails(folder: Path, tmp_path: Path):
+    shutil.copy(ROOT / "notebooks" / "conftest.py", folder)
+    first = folder / "01_tiny_example.ipynb"
+    notebooks.run_in_place(notebooks.read(first), timeout=300)
+    assert not notebooks.is_stale(notebooks.read(first))
+
+    def edited(name: str, *changes: tuple[str, str], **stamp: str) -> notebooks.Notebook:
+        content = json.loads(first.read_text())
+        content["metadata"]["inrexp"] |= stamp
+        for cell in content["cells"]:
+            for old, new in changes:
+                cell["source"] = "".join(cell["source"]).replace(old, new)
+        (folder / name).write_text(json.dumps(content))
+        return notebooks.read(folder / name)
+
+    number, seconds = ("RATE = 0.5", "RATE = 0.52"), ("took 3.1 s", "took 9.9 s")
+    stale = edited("02_stale.ipynb", number, ("[[1, 0], [0, 0]]", "[[1, 0], [1, 0]]"))
+    assert notebooks.is_stale(stale)
+    edited("03_seconds.ipynb", seconds)
+    edited("04_elsewhere.ipynb", number, arithmetic="another CPU's")
+    answer = subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", "-q", "--rootdir", tmp_path, folder],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+    )
+    failed = [line.split(" ")[1:3] for line in answer.stdout.splitlines() if line.startswith("FAILED")]
+    assert failed == [["notebooks/02_stale.ipynb::Cell", "1"], ["notebooks/02_stale.ipynb::Cell", "2"]], answer.stdout
+    assert "0.50 is committed, 0.52 now" in answer.stdout
+    assert "a picture differs in" in answer.stdout
+    assert "04_elsewhere.ipynb was executed with another arithmetic" in answer.stdout

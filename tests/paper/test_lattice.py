@@ -1,0 +1,293 @@
+"""Extremal perturbations against numbers by hand and an independent float64 implementation in plain loops."""
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import plant, precision
+
+from inrexp.explanation import PAPER_AREAS, Explanation
+from inrexp.methods import extremal_config, extremal_perturbation
+from inrexp.paper.fit import Problem, fit
+from inrexp.paper.lattice import MaskLattice
+from inrexp.paper.perturb import blend_levels, blur_levels
+from inrexp.paper.presets import PRESETS
+from inrexp.paper.settings import LEVELS
+
+PUBLISHED = PRESETS["extremal_perturbation"]
+
+
+def test_every_default_is_the_published_constant():
+    assert extremal_config() == PUBLISHED
+    assert (PUBLISHED.steps, PUBLISHED.lr, PUBLISHED.momentum, PUBLISHED.dampening) == (800, 0.01, 0.9, 0.9)
+    assert PUBLISHED.optimiser == "sgd"
+    assert PUBLISHED.flip
+    assert PUBLISHED.reward == "score"
+    assert PUBLISHED.source_settings == {"areas": (0.025, 0.05, 0.1, 0.2), "margin": 21, "oversample": 7}
+    assert pytest.approx([20 * i / 7 for i in range(7, -1, -1)]) == list(LEVELS)
+
+
+def test_the_area_weight_starts_at_300_and_grows_by_1_0035_a_step():
+    assert PUBLISHED.area_weight_at(0) == 300
+    assert PUBLISHED.area_weight_at(1) == pytest.approx(301.05)
+    assert PUBLISHED.area_weight_at(799) == pytest.approx(300 * 1.0035**799)
+
+
+def test_a_shorter_run_ends_at_the_published_weight():
+    short = extremal_config(steps=200)
+    assert short.area_weight_at(200) == pytest.approx(PUBLISHED.area_weight_at(800))
+    assert short.lr == pytest.approx(0.04)
+
+
+def test_the_quick_preset_ends_at_the_published_loss():
+    quick = PRESETS["extremal_perturbation_quick"]
+    assert quick.area_weight_at(quick.steps - 1) == pytest.approx(PUBLISHED.area_weight_at(PUBLISHED.steps - 1))
+    for name in ("reward", "perturbation", "flip", "sampling", "source"):
+        assert getattr(quick, name) == getattr(PUBLISHED, name)
+    assert quick.source_settings["margin"] == PUBLISHED.source_settings["margin"]
+
+
+def test_a_preset_of_the_field_is_refused():
+    with pytest.raises(ValueError, match="fits an INR"):
+        extremal_config("quick")
+
+
+@pytest.mark.parametrize("size", [(224, 224), (50, 71)])
+def test_the_lattice_starts_as_ones_one_cell_for_seven_pixels_and_keeps_the_whole_picture(size):
+    source = MaskLattice(size, [0])
+    assert tuple(source.values.shape) == (1, 4, math.ceil(size[0] / 7), math.ceil(size[1] / 7))
+    assert bool((source.values == 1).all())
+    mask, ranked = source.render(torch.tensor([PAPER_AREAS]))
+    assert mask.shape == (1, 4, 1, *size)
+    inner = mask[..., 14:-14, 14:-14]
+    # 81 taps of weight <= 1 under a softmax of sharpness 20: a mean of weights, pulled to those of 1
+    assert bool((inner > 0.9).all())
+    assert ranked.shape == (1, 4, (size[0] + 42) * (size[1] + 42))
+
+
+def test_the_area_penalty_counts_a_margin_of_21_px_and_none_where_it_is_turned_off():
+    inside, ranked = MaskLattice((70, 70), [0]).render(torch.tensor([PAPER_AREAS]))
+    whole = ranked[0, 0].view(112, 112)
+    assert torch.equal(whole[21:91, 21:91], inside[0, 0, 0])
+    assert 0 < whole[10, 56] < whole[18, 56] < whole[40, 56]  # the filter reaches out of the picture and fades there
+    _, tight = MaskLattice((70, 70), [0], margin=0).render(torch.tensor([PAPER_AREAS]))
+    assert tight.shape[-1] == 70 * 70
+
+
+def test_each_area_moves_its_own_lattice_only():
+    source = MaskLattice((28, 28), [0])
+    source(torch.tensor([PAPER_AREAS]))[0, 2].sum().backward()
+    gradient = source.values.grad[0]
+    assert bool(gradient[2].ne(0).any())
+    assert bool(gradient[[0, 1, 3]].eq(0).all())
+
+
+def test_eight_blur_levels_run_from_20_px_to_the_picture_itself():
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    levels = blur_levels(image, LEVELS)
+    assert torch.equal(levels[:, -1], image)
+    masks = torch.tensor([0.0, 1.0, 3 / 7, 3.25 / 7]).view(1, 4, 1, 1, 1).expand(1, 4, 1, 64, 64)
+    seen = blend_levels(levels, masks)[0]
+    between = 0.75 * levels[0, 3] + 0.25 * levels[0, 4]
+    for got, wanted in zip(seen, [levels[0, 0], image[0], levels[0, 3], between], strict=True):
+        assert torch.allclose(got, wanted, atol=1e-6)
+
+
+# --- the reference: DESIGN's facts as loops in numpy; the gradient by central differences --------------------------
+
+SIZE, MARGIN, STEP, RADIUS = 28, 21, 7, 4
+
+
+@functools.cache
+def tap_weights(down: int, right: int) -> np.ndarray:
+    """K from a pixel, `down` and `right` px into its cell, to the nodes (at cell centres) of the 9 x 9 cells around."""
+    weights = np.zeros((9, 9))
+    for j in range(-RADIUS, RADIUS + 1):
+        for i in range(-RADIUS, RADIUS + 1):
+            distance = math.hypot(down - (7 * j + 3), right - (7 * i + 3))
+            weights[j + RADIUS, i + RADIUS] = math.exp(-2 * max(distance / 21 - 0.5, 0) ** 2)
+    return weights
+
+
+def filtered(lattice: np.ndarray) -> np.ndarray:
+    """The filter, pixel by pixel, of the picture and its margin.  lattice: (4, 4)."""
+    side = SIZE + 2 * MARGIN
+    around = np.pad(lattice, MARGIN // STEP + RADIUS)  # nothing outside
+    out = np.zeros((side, side))
+    for y in range(side):
+        for x in range(side):
+            j, i = y // STEP, x // STEP  # the cell in the padded lattice, less RADIUS
+            v = around[j : j + 9, i : i + 9] * tap_weights(y % STEP, x % STEP)
+            e = np.exp(20 * v)
+            out[y, x] = min(max((v * e).sum() / e.sum(), 0.0), 1.0)
+    return out
+
+
+def reference_loss(lattice, levels, scorer, area: float, weight: float, step: int) -> float:
+    whole = filtered(lattice)
+    mask = whole[MARGIN : MARGIN + SIZE, MARGIN : MARGIN + SIZE]
+    ranked = np.sort(whole.ravel())
+    wanted = np.zeros(ranked.size)
+    wanted[ranked.size - round(area * ranked.size) :] = 1
+    seen = np.zeros((3, SIZE, SIZE))
+    for y in range(SIZE):
+        for x in range(SIZE):
+            position = mask[y, x] * 7
+            lower = min(int(position), 6)
+            share = position - lower
+            seen[:, y, x] = (1 - share) * levels[lower, :, y, x] + share * levels[lower + 1, :, y, x]
+    if step % 2 == 0:
+        seen = seen[:, :, ::-1]
+    return weight * float(((ranked - wanted) ** 2).mean()) - scorer(seen)
+
+
+class Linear(torch.nn.Module):
+    """Two classes; the second's score is a fixed weighted sum of the pixels, not symmetric left to right."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(3)
+        self.weight = torch.nn.Parameter(
+            0.3 * torch.randn(3, SIZE, SIZE, generator=generator, dtype=torch.float64)
+            + torch.linspace(-0.3, 0.3, SIZE, dtype=torch.float64)
+        )
+
+    def forward(self, images):
+        score = (images * self.weight).sum((1, 2, 3))
+        return torch.stack([torch.zeros_like(score), score], dim=1)
+
+
+@pytest.mark.slow
+def test_three_steps_equal_an_independent_reference_in_float64():
+    """Filter, margin, level blend, flip, growing weight, SGD with dampened momentum and clamp, all in one."""
+    from inrexp.models.classifier import Classifier
+
+    model = Linear()
+    classifier = Classifier(model, mean=[0.0] * 3, std=[1.0] * 3, size=SIZE)
+    image = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    areas, steps = (0.1, 0.3), 3
+    config = dataclasses.replace(
+        extremal_config(areas=areas), steps=steps, lr=0.05, area_weight=3.0, area_weight_growth=1.5
+    )
+    fitted = fit(classifier, [Problem(image, classifier.target(1, image))], config, progress=False)[0]
+
+    levels = blur_levels(image, LEVELS)[0].numpy()
+    weights = model.weight.detach().numpy()
+    for index, area in enumerate(areas):
+        lattice, velocity = np.ones((4, 4)), None
+        for step in range(steps):
+            gradient = np.zeros_like(lattice)
+            for cell in np.ndindex(*lattice.shape):
+                values = []
+                for nudge in (1e-5, -1e-5):
+                    moved = lattice.copy()
+                    moved[cell] += nudge
+                    values.append(
+                        reference_loss(moved, levels, lambda s: float((s * weights).sum()), area, 3 * 1.5**step, step)
+                    )
+                gradient[cell] = (values[0] - values[1]) / 2e-5
+            velocity = gradient if velocity is None else 0.9 * velocity + 0.1 * gradient  # no dampening at first
+            lattice = np.clip(lattice - 0.05 * velocity, 0, 1)
+        got = fitted.source.values[0, index].detach().numpy()
+        assert np.ptp(got) > 1e-3  # something has moved, and some cells were held at 1
+        np.testing.assert_allclose(got, lattice, atol=1e-4)  # central differences at the sort's kinks
+
+
+def test_the_filter_equals_the_loop_over_its_taps():
+    generator = torch.Generator().manual_seed(2)
+    source = MaskLattice((SIZE, SIZE), [0], areas=(0.1,)).double()
+    with torch.no_grad():
+        source.values.copy_(torch.rand(1, 1, 4, 4, generator=generator, dtype=torch.float64))
+    _, ranked = source.render(torch.tensor([[0.1]], dtype=torch.float64))
+    whole = ranked.detach().view(SIZE + 2 * MARGIN, -1).numpy()
+    np.testing.assert_allclose(whole, filtered(source.values[0, 0].detach().numpy()), atol=1e-9)
+
+
+def test_flip_shows_the_mirrored_picture_on_even_steps_only():
+    planted = plant()
+    seen = []
+    hook = planted.classifier.model.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0].detach()))
+    config = dataclasses.replace(extremal_config(areas=(0.1,), oversample=2), steps=2, lr=1e-12)
+    problem = Problem(planted.image, planted.classifier.target(1, planted.image))
+    fit(planted.classifier, [problem], config, progress=False)
+    hook.remove()
+    even, odd = [one for one in seen if len(one) == 1][-2:]
+    assert torch.allclose(even.flip(-1), odd, atol=1e-5)
+    assert not torch.allclose(even, odd, atol=1e-2)
+
+
+def test_the_planted_patch_is_found_within_150_steps():
+    planted = plant()
+    found = extremal_perturbation(
+        planted.classifier, planted.image, 1, areas=(0.1, 0.2), steps=150, oversample=2, progress=False
+    )
+    masks = found.mask((0.1, 0.2))
+    assert precision(masks[:1], planted.truth) > 0.75
+    assert float(found.probability(0.2)) > 0.9
+    assert found.preset == "extremal_perturbation, changed"
+
+
+def test_the_fast_filter_ends_at_nearly_the_same_mask():
+    planted = plant()
+    exact, fast = (
+        extremal_perturbation(
+            planted.classifier, planted.image, 1, areas=(0.15,), steps=60, oversample=o, progress=False
+        ).mask(0.15)
+        for o in (7, 2)
+    )
+    assert float((exact - fast).abs().mean()) < 0.05
+
+
+def test_several_pictures_at_once_give_what_each_gives_alone():
+    planted = plant()
+    other = planted.image.flip(-1)
+    config = dataclasses.replace(extremal_config(areas=(0.1, 0.2), oversample=2), steps=5)
+    target = planted.classifier.target(1, planted.image)
+    both = fit(planted.classifier, [Problem(planted.image, target), Problem(other, target)], config, progress=False)
+    alone = fit(planted.classifier, [Problem(other, target)], config, progress=False)
+    assert torch.allclose(both[1].source.values, alone[0].source.values, atol=1e-5)
+
+
+def test_the_seed_changes_nothing():
+    planted = plant()
+    first, second = (
+        extremal_perturbation(planted.classifier, planted.image, 1, steps=3, oversample=2, seed=seed, progress=False)
+        for seed in (0, 7)
+    )
+    assert torch.equal(first.mask(PAPER_AREAS), second.mask(PAPER_AREAS))
+
+
+def test_masks_exist_at_the_fitted_areas_only_and_come_back_from_a_file(tmp_path):
+    planted = plant()
+    found = extremal_perturbation(
+        planted.classifier, planted.image, 1, areas=(0.1, 0.3), steps=3, oversample=2, progress=False
+    )
+    assert found.held_areas == (0.1, 0.3)
+    assert found.area_range == (0.1, 0.3)
+    with pytest.raises(ValueError, match="hold the areas"):
+        found.mask(0.2)
+    assert found.smallest_area(0.0, areas=None) == 0.1
+    assert found.smallest_area(0.0, areas=(0.2, 0.3)) == 0.3  # 0.2 is not held
+    again = Explanation.load(found.save(tmp_path / "ep.safetensors"), classifier=planted.classifier)
+    assert torch.equal(again.mask((0.1, 0.3)), found.mask((0.1, 0.3)))
+    assert torch.allclose(again.probability(0.3), found.probability(0.3))
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"areas": ()}, "areas"),
+        ({"areas": (0.1, 1.5)}, "areas"),
+        ({"margin": -1}, "margin"),
+        ({"oversample": 0}, "oversample"),
+        ({"steps": 0}, "steps"),
+        ({"perturbation": "noise"}, "perturbation"),
+    ],
+)
+def test_bad_options_are_named(options, word):
+    planted = plant()
+    with pytest.raises(ValueError, match=word):
+        extremal_perturbation(planted.classifier, planted.image, 1, progress=False, **options)

@@ -1,0 +1,413 @@
+"""inrexp study: killed, interrupted, shared, full disks; a picture that fails; shards."""
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import QUICK_FIT, plant
+
+from inrexp.commands import cli
+from inrexp.datasets.samples import Dataset, Sample, Truth
+from inrexp.methods import explain
+from inrexp.models.classifier import Classifier, Target
+from inrexp.paper.algorithm1 import seed_of
+from inrexp.paper.presets import PRESETS
+from inrexp.study import run as study
+from inrexp.study import store as results
+from inrexp.study.plan import StudyPlan, tasks_of
+from inrexp.study.run import compute, run_study
+from inrexp.study.store import Result, Results
+
+PLANTED = plant()
+COMMAND = Path(sys.executable).parent / "inrexp"
+PLAN = StudyPlan(
+    dataset="planted",
+    preset=dataclasses.replace(QUICK_FIT, steps=10),
+    seeds=2,
+    iterations=2,
+    extremal_preset="extremal_perturbation_quick",
+    extremal_steps=3,
+    rise_masks=32,
+    curve_steps=2,
+)
+
+
+@dataclass(frozen=True)
+class PlantedSample(Sample):
+    """The planted picture with its patch moved to the right; a file of it, or one that does not exist."""
+
+    shift: int = 0
+
+    def target(self, classifier: Classifier) -> Target:
+        return Target((1,), self.label)
+
+    def truths(self, classifier: Classifier) -> dict[str, Truth]:
+        truth = PLANTED.truth.roll(self.shift, -1)
+        return {"mask": Truth(truth, torch.ones_like(truth))}
+
+
+def planted_dataset(*, pictures: int = 3, broken: bool = False) -> Dataset:
+    samples = [
+        PlantedSample(f"stripes/{index}", PLANTED.image.roll(4 * index, -1), "stripes", 4 * index)
+        for index in range(pictures)
+    ]
+    if broken:
+        samples.insert(1, PlantedSample("stripes/broken", "/nowhere.png", "stripes"))
+    return Dataset("planted", tuple(samples))
+
+
+def go(results_folder: Path, plan: StudyPlan = PLAN, **options) -> dict[str, int]:
+    options = {"dataset": planted_dataset(), "classifier": PLANTED.classifier, "progress": False, **options}
+    return run_study(plan, results_folder, **options)
+
+
+def started(target: Callable, *arguments) -> multiprocessing.Process:
+    """A process of its own, forked: it shares nothing with this one but what was imported."""
+    process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def rows_in(folder: Path) -> int:
+    try:
+        with contextlib.closing(sqlite3.connect(folder / results.FILE, timeout=60)) as database:
+            return database.execute("SELECT count(*) FROM rows").fetchone()[0]
+    except sqlite3.OperationalError:  # not there yet
+        return 0
+
+
+def kill_once_there_are(rows: int, process: multiprocessing.Process, folder: Path, delay: float = 0.0) -> None:
+    begun = time.monotonic()
+    while rows_in(folder) < rows and process.is_alive() and time.monotonic() - begun < 120:
+        time.sleep(0.005)
+    time.sleep(delay)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def masks_in(folder: Path) -> dict[str, bytes]:
+    with Results(folder) as store:
+        return {
+            row["key"]: b"".join(mask.tobytes() for mask in store.masks(row["key"]).values()) for row in store.rows()
+        }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run of PLAN: 3 pictures x (2 x 2 INR + 1 + 1 + 2 RISE)."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert go(folder) == {"finished": 24}
+    return folder
+
+
+def table(folder: Path) -> bytes:
+    return (folder / results.ROWS).read_bytes()
+
+
+def test_each_method_picture_seed_and_iteration_has_one_row_with_its_masks(whole: Path):
+    with Results(whole) as store:
+        rows = store.rows()
+        masks = {row["key"]: store.masks(row["key"]) for row in rows}
+    named = [(row["sample"], row["method"], row["seed"], row["iteration"]) for row in rows]
+    assert len(set(named)) == len(named) == 24
+    first = sorted(name[1:] for name in named if name[0] == "stripes/0")
+    assert first == [
+        ("extremal_perturbation", 0, 1),
+        ("grad_cam", 0, 1),
+        *(("inr", seed, iteration) for seed in (0, 1) for iteration in (1, 2)),
+        ("rise", 0, 1),
+        ("rise", 1, 1),
+    ]
+    for row in rows:
+        names = {"inr": ["0.1", "0.2", "0.4"], "extremal_perturbation": ["0.025", "0.05", "0.1", "0.2"]}
+        assert list(masks[row["key"]]) == names.get(row["method"], ["map"])
+        assert all(mask.shape == (112, 112) for mask in masks[row["key"]].values())
+        assert row["threshold"] == pytest.approx(row["unmasked"] / 2)
+
+
+def test_iterations_start_from_the_seeds_of_algorithm_1(monkeypatch: pytest.MonkeyPatch):
+    (task,) = tasks_of(
+        dataclasses.replace(PLAN, methods=("inr",), seeds=1), planted_dataset(pictures=1), PLANTED.classifier
+    )
+    first, second = compute(PLAN, PLANTED.classifier, task)
+    alone = explain(PLANTED.classifier, PLANTED.image, 1, preset=PLAN.preset, seed=0, progress=False)
+    assert np.array_equal(first.masks[-1], (alone.mask(0.4)[0, 0] * 255).round().byte().numpy())
+    assert seed_of(0, 1) != 0
+    assert not np.array_equal(first.masks, second.masks)
+
+
+def test_killed_three_times_at_random_and_resumed_equals_the_uninterrupted_run(whole: Path, tmp_path: Path):
+    generator = random.Random(6)
+    for rows in sorted(generator.sample(range(1, 22), 3)):
+        process = started(go, tmp_path)
+        kill_once_there_are(rows, process, tmp_path, generator.random() * 0.2)
+        assert rows_in(tmp_path) >= rows
+    before = rows_in(tmp_path)
+    assert before < 24
+    assert go(tmp_path) == {"finished": 24}
+    assert table(tmp_path) == table(whole)
+    assert masks_in(tmp_path) == masks_in(whole)
+
+
+def test_a_second_run_computes_nothing(whole: Path, monkeypatch: pytest.MonkeyPatch):
+    before = table(whole)
+    monkeypatch.setattr(study, "compute", lambda *_: pytest.fail("computed what was there"))
+    assert go(whole) == {"finished": 24}
+    assert table(whole) == before
+
+
+def test_two_processes_share_the_work_and_do_none_of_it_twice(whole: Path, tmp_path: Path):
+    def counted(number: int) -> None:
+        def noted(plan, classifier, task, report=None):
+            with (tmp_path / f"computed_{number}").open("a") as file:
+                file.writelines(f"{key}\n" for job in task for key in job.keys)
+            return compute(plan, classifier, task, report)
+
+        study.compute = noted  # in the forked process only
+        go(tmp_path)
+
+    processes = [started(counted, number) for number in (1, 2)]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    keys = [path.read_text().split() for path in tmp_path.glob("computed_*")]
+    assert len(keys) == 2
+    assert all(keys)
+    assert len(sum(keys, [])) == len(set(sum(keys, []))) == 24
+    assert table(tmp_path) == table(whole)
+
+
+def test_a_full_disk_keeps_what_is_finished_and_the_next_run_goes_on(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    connect = results._connect
+
+    def small(path: Path) -> sqlite3.Connection:
+        database = connect(path)
+        database.execute("PRAGMA max_page_count = 24")  # of 4 KiB: SQLite's own "database or disk is full"
+        return database
+
+    monkeypatch.setattr(results, "_connect", small)
+    with pytest.raises(OSError, match=r"disk is full.*run the same command again"):
+        go(tmp_path)
+    monkeypatch.setattr(results, "_connect", connect)
+    kept = rows_in(tmp_path)
+    assert 0 < kept < 24
+    assert table(tmp_path).count(b"\n") == kept + 1
+    assert go(tmp_path) == {"finished": 24}
+    assert table(tmp_path) == table(whole)
+
+
+def test_a_file_that_cannot_grow_keeps_what_is_finished(whole: Path, tmp_path: Path):
+    resource = pytest.importorskip("resource")
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, 90_000))
+        go(tmp_path)
+
+    process = started(limited)
+    process.join()
+    assert process.exitcode == 1
+    kept = rows_in(tmp_path)
+    assert 0 < kept < 24
+    assert go(tmp_path) == {"finished": 24}
+    assert table(tmp_path) == table(whole)
+    assert masks_in(tmp_path) == masks_in(whole)
+
+
+def test_a_picture_that_fails_is_recorded_and_the_rest_goes_on(whole: Path, tmp_path: Path, capsys):
+    assert go(tmp_path, dataset=planted_dataset(broken=True)) == {"finished": 24, "failed": 8}
+    with Results(tmp_path) as store:
+        failures = [row for row in store.rows() if row["status"] == "failed"]
+    assert {row["sample"] for row in failures} == {"stripes/broken"}
+    assert all("FileNotFoundError: no picture at /nowhere.png" in row["error"] for row in failures)
+    rest = [line for line in table(tmp_path).splitlines() if b"stripes/broken" not in line]
+    assert rest == table(whole).splitlines()
+
+
+def test_a_class_that_the_model_lacks_is_left_out_and_a_target_that_fails_is_recorded(tmp_path: Path):
+    class Unknown(PlantedSample):
+        def target(self, classifier: Classifier) -> Target:
+            raise LookupError(self.label)
+
+    class Damaged(PlantedSample):
+        def target(self, classifier: Classifier) -> Target:
+            raise TypeError("a damaged picture")
+
+    first = planted_dataset(pictures=1).samples[0]
+    samples = (first, Unknown("b", first.picture, "person"), Damaged("c", first.picture, "top-1"))
+    plan = dataclasses.replace(PLAN, methods=("grad_cam",))
+    with pytest.warns(UserWarning, match="1 of 3 left out: custom lacks their class"):
+        counts = go(tmp_path, plan, dataset=Dataset("planted", samples))
+    assert counts == {"finished": 1, "failed": 1}
+    with pytest.raises(LookupError, match="none of the classes of planted"):
+        go(tmp_path, plan, dataset=Dataset("planted", samples[1:2]))
+
+
+def test_two_folders_of_a_readers_own_share_no_row(tmp_path: Path):
+    plan = dataclasses.replace(PLAN, dataset="folder", methods=("grad_cam",))
+    for name in ("cats", "dogs"):
+        go(tmp_path / "out", plan, dataset=planted_dataset(pictures=1), folder=tmp_path / name)
+    with Results(tmp_path / "out") as store:
+        assert [row["dataset"] for row in store.rows()] == ["folder cats", "folder dogs"]
+
+
+def test_what_failed_is_tried_again_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    dataset = planted_dataset(pictures=1, broken=True)
+    go(tmp_path, dataset=dataset)
+    repaired = dataclasses.replace(dataset.samples[1], picture=PLANTED.image)
+    dataset = dataclasses.replace(dataset, samples=(dataset.samples[0], repaired))
+    assert go(tmp_path, dataset=dataset) == {"finished": 8, "failed": 8}
+    assert go(tmp_path, dataset=dataset, retry_failed=True) == {"finished": 16}
+    with Results(tmp_path) as store:
+        assert {row["error"] for row in store.rows()} == {None}
+
+
+def test_in_a_group_the_picture_that_fails_takes_no_other_with_it(tmp_path: Path):
+    plan = dataclasses.replace(PLAN, methods=("inr",), batch=4, iterations=1)
+    counts = go(tmp_path, plan, dataset=planted_dataset(pictures=2, broken=True))
+    assert counts == {"finished": 4, "failed": 2}
+
+
+def test_another_plan_on_the_same_folder_adds_rows_and_changes_none(whole: Path, tmp_path: Path):
+    maps = ("grad_cam", "rise")
+    go(tmp_path, dataclasses.replace(PLAN, methods=maps))
+    before = table(tmp_path).splitlines()
+    go(tmp_path, dataclasses.replace(PLAN, methods=maps, map_cut=0.4))
+    after = table(tmp_path).splitlines()
+    assert set(before) < set(after)
+    assert len(after) == 2 * len(before) - 1
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_shards_cover_each_job_once(batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(
+        study,
+        "compute",
+        lambda plan, classifier, task, report: [
+            Result(row | {"status": "finished"}) for job in task for row in job.rows
+        ],
+    )
+    plan = dataclasses.replace(PLAN, batch=batch)
+    counts = [sum(go(tmp_path / str(part), plan, shard=(part, 3)).values()) for part in (1, 2, 3)]
+    keys = []
+    for part in (1, 2, 3):
+        with Results(tmp_path / str(part)) as store:
+            keys += store.states()
+    assert min(counts) > 0
+    tasks = tasks_of(plan, planted_dataset(), PLANTED.classifier)
+    assert sorted(keys) == sorted(key for task in tasks for job in task for key in job.keys)
+    with pytest.raises(ValueError, match=r"shard must be i/n with 1 <= i <= n, got 4/3"):
+        go(tmp_path, shard=(4, 3))
+
+
+def test_a_group_of_fits_gives_what_each_gives_alone(whole: Path, tmp_path: Path):
+    go(tmp_path, dataclasses.replace(PLAN, methods=("inr",), batch=4))
+    with Results(tmp_path) as store, Results(whole) as alone:
+        expected = {row["key"]: row for row in alone.rows()}
+        for row in store.rows():
+            for name in ("precision_largest", "insertion", "deletion"):
+                assert row[name] == pytest.approx(expected[row["key"]][name], abs=5e-3)
+
+
+def test_ctrl_c_keeps_what_is_finished_and_stores_no_half_fit(whole: Path, tmp_path: Path):
+    def interrupt(plan, classifier, task, report=None):
+        if rows_in(tmp_path) < 8:
+            return compute(plan, classifier, task, report)
+
+        def stop(_: dict[str, float]) -> None:
+            raise KeyboardInterrupt
+
+        return compute(plan, classifier, task, stop)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "compute", interrupt)
+        with pytest.warns(UserWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
+            go(tmp_path)
+    assert rows_in(tmp_path) == 8
+    assert table(tmp_path).count(b"\n") == 9
+    assert go(tmp_path) == {"finished": 24}
+    assert table(tmp_path) == table(whole)
+
+
+def test_the_bar_says_loss_probability_and_time_left(tmp_path: Path, capsys):
+    plan = dataclasses.replace(PLAN, methods=("inr",), iterations=1)
+    go(tmp_path, plan, dataset=planted_dataset(pictures=1), progress=True)
+    said = capsys.readouterr().err
+    assert "loss=" in said
+    assert "p=0." in said
+    assert "2/2" in said
+
+
+@pytest.fixture
+def planted_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every data set is the planted one, every model its classifier, "brief" a preset."""
+    monkeypatch.setattr(study, "load_dataset", lambda name, folder: planted_dataset(pictures=2, broken=True))
+    monkeypatch.setattr(study, "load_classifier", lambda name, device: PLANTED.classifier)
+    monkeypatch.setitem(PRESETS, "brief", PLAN.preset)
+
+
+def test_the_command_says_what_is_there_and_what_failed(planted_command, tmp_path: Path, capsys):
+    words = ["study", str(tmp_path), "--preset", "brief", "--methods", "inr,grad_cam", "--seeds", "1", "--limit", "2"]
+    assert cli.main(words) == 1
+    said = capsys.readouterr()
+    assert said.out == f"4 rows: 2 failed, 2 finished; {tmp_path / results.ROWS}\n"
+    assert "failed: stripes/broken, inr, FileNotFoundError: no picture at /nowhere.png" in said.err
+    assert "--retry-failed tries again" in said.err
+    assert cli.main([*words, "--shard", "1/4"]) == 0
+    assert "1 rows: 1 finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--methods", "inr,smoothgrad"], "methods must be some of inr"),
+        (["--shard", "3/2"], "shard must be i/n"),
+        (["--cluster", "ssh:host"], "cluster must be local:N"),
+        (["--seeds", "0"], "seeds must be 1 or more, got 0"),
+    ],
+)
+def test_the_command_refuses_in_one_line_and_leaves_nothing(words, message, planted_command, tmp_path: Path, capsys):
+    assert cli.main(["study", str(tmp_path / "out"), *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("inrexp: ")
+    assert said.count("\n") == 1
+    assert message in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_real_command_killed_interrupted_and_resumed_equals_one_run(tmp_path: Path):
+    def command(folder: str) -> list[str]:
+        words = (
+            "--limit 2 --seeds 2 --iterations 2 --steps 2 --extremal-steps 1 --masks 16 --curve-steps 2 --device cpu"
+        )
+        return [str(COMMAND), "study", str(tmp_path / folder), *words.split()]
+
+    for rows, number in ((2, signal.SIGKILL), (5, signal.SIGINT), (9, signal.SIGKILL)):
+        process = subprocess.Popen(command("killed"), stderr=subprocess.PIPE)
+        while rows_in(tmp_path / "killed") < rows:
+            time.sleep(0.05)
+        process.send_signal(number)
+        said = process.communicate(timeout=300)[1]
+        assert process.returncode == (130 if number == signal.SIGINT else -number)
+        assert (b"inrexp: interrupted" in said) == (number == signal.SIGINT)
+    assert rows_in(tmp_path / "killed") < 16
+    for folder in ("killed", "whole"):
+        assert subprocess.run(command(folder), timeout=600).returncode == 0
+    assert table(tmp_path / "killed") == table(tmp_path / "whole")
+    assert masks_in(tmp_path / "killed") == masks_in(tmp_path / "whole")

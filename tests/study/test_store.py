@@ -1,0 +1,80 @@
+"""The store: claims, masks that come back, files that are refused."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_run import started
+
+from inrexp.study import store as results
+from inrexp.study.store import Result, Results
+
+
+def test_a_living_processs_claim_holds_and_a_dead_ones_does_not(tmp_path: Path):
+    def claim() -> None:
+        Results(tmp_path).claim(["a", "b"])
+        time.sleep(60)
+
+    process = started(claim)
+    with Results(tmp_path) as store:
+        begun = time.monotonic()
+        while not store._read("SELECT 1 FROM claims") and time.monotonic() - begun < 30:
+            time.sleep(0.01)
+        assert not store.claim(["b", "c"])
+        assert store.claim(["c"])
+        process.kill()
+        process.join()
+        assert store.claim(["b"])
+
+
+def test_a_claim_of_another_machine_lapses_with_its_lease(tmp_path: Path):
+    with Results(tmp_path, lease=50.0) as store, Results(tmp_path) as other:
+        other.host = "another"
+        assert other.claim(["a"])
+        assert not store.claim(["a"])
+        other._database.execute("UPDATE claims SET beat = beat - 60")
+        assert store.claim(["a"])
+
+
+def test_a_claim_at_work_is_renewed(tmp_path: Path):
+    with Results(tmp_path, lease=0.5) as store:
+        assert store.claim(["a"])
+        ((first,),) = store._read("SELECT beat FROM claims")
+        begun = time.monotonic()
+        while store._read("SELECT beat FROM claims") == [(first,)] and time.monotonic() - begun < 30:
+            time.sleep(0.05)
+        ((later,),) = store._read("SELECT beat FROM claims")
+    assert later > first
+
+
+def test_masks_come_back_as_they_were_put(tmp_path: Path):
+    masks = np.random.default_rng(0).integers(0, 256, (2, 5, 7), dtype=np.uint8)
+    with Results(tmp_path) as store:
+        store.put(
+            [
+                Result({"key": "a", "status": "finished"}, ("0.1", "0.2"), masks),
+                Result({"key": "b", "status": "failed"}),
+            ]
+        )
+        again = store.masks("a")
+        assert list(again) == ["0.1", "0.2"]
+        assert np.array_equal(np.stack(list(again.values())), masks)
+        assert store.masks("b") == {}
+        with pytest.raises(LookupError, match="no row 'c'"):
+            store.masks("c")
+
+
+def test_results_of_another_version_are_refused(tmp_path: Path):
+    Results(tmp_path).close()
+    with sqlite3.connect(tmp_path / results.FILE) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(ValueError, match="has format 99, this version writes 1"):
+        Results(tmp_path)
+
+
+def test_a_file_that_is_no_database_is_said_so(tmp_path: Path):
+    (tmp_path / results.FILE).write_text("not a database, but long enough to be read as the header of one " * 20)
+    with pytest.raises(OSError, match="not a database"):
+        Results(tmp_path)

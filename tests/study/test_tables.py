@@ -1,0 +1,484 @@
+"""Tables 1 and 2: hand-computed numbers, what is counted, and captions that say what a study really was."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from inrexp.commands import cli
+from inrexp.figures import tables as study_figures
+from inrexp.study import export as table_text
+from inrexp.study import tables
+from inrexp.study.store import ROWS, Result, Results
+from inrexp.study.tables import Table
+
+PRESETS = {"inr": "quick", "extremal_perturbation": "extremal_perturbation_quick"}
+FIT = {"fit": {"steps": 150, "source_settings": {"scale": 2.0}}, "cut": 0.5}
+
+
+def run(sample: str = "a", method: str = "inr", seed: int = 0, iteration: int = 1, precision=0.5, **others) -> dict:
+    """One row as a study exports it; precision None is a run without an a*."""
+    none = precision is None
+    row = {
+        "dataset": "imagenet-s50-standin",
+        "sample": sample,
+        "label": "tabby",
+        "model": "efficientnet_lite0",
+        "method": method,
+        "preset": PRESETS.get(method),
+        "settings": json.dumps(FIT if method in PRESETS else {"masks": 500}),
+        "seed": seed,
+        "iteration": iteration,
+        "status": "finished",
+        "error": None,
+        "area": None if none else 0.1,
+        "area_cut_star": None,
+        "probability": None if none else 0.6,
+        "probability_cut": None if none else 0.2,
+        "area_error": None if none else 0.01,
+        "precision": precision,
+        "hit": None if none else int(precision > 0.5),
+        "precision_largest": 0.3,
+        "insertion": 0.7,
+        "deletion": 0.1,
+    } | others
+    return {"key": json.dumps([str(row[name]) for name in tables.IDENTITY])} | row
+
+
+def failed(**others) -> dict:
+    empty = dict.fromkeys(("area", "probability", "precision", "precision_largest", "insertion", "deletion"))
+    return run(**{"status": "failed", "error": "RuntimeError: too large", **others}) | empty | {"hit": None}
+
+
+def rows(*runs: dict) -> pd.DataFrame:
+    return tables.checked(pd.DataFrame(runs))
+
+
+def line(table: Table, **wanted: str) -> dict:
+    frame = table.frame
+    for name, value in wanted.items():
+        frame = frame[frame[name] == value]
+    (found,) = frame.to_dict("records")
+    return found
+
+
+# two pictures, two seeds: the INR's means are 0.7 and 0.3, the other's 0.4 and 0.2
+TWO = [
+    *(run("a", seed=seed, precision=p) for seed, p in enumerate((0.8, 0.6))),
+    *(run("b", seed=seed, precision=p) for seed, p in enumerate((0.1, 0.5))),
+    *(run("a", "rise", seed=seed, precision=p) for seed, p in enumerate((0.2, 0.6))),
+    *(run("b", "rise", seed=seed, precision=p) for seed, p in enumerate((0.2, 0.2))),
+]
+
+
+def test_precision_is_the_mean_over_seeds_then_over_pictures():
+    inr = line(tables.table_1(rows(*TWO)), method="INR, quick")
+    assert inr["precision"] == pytest.approx(0.5)
+    assert inr["hit_rate"] == pytest.approx(0.5)  # both seeds of a, none of b
+    assert (inr["pictures"], inr["runs"]) == (2, 4)
+    uneven = rows(*TWO[:4], run("a", seed=2, precision=0.1))  # 1.5 / 3 and 0.3: not 2.1 / 5
+    assert line(tables.table_1(uneven), method="INR, quick")["precision"] == pytest.approx(0.4)
+
+
+def test_the_t_test_is_the_paired_one_over_pictures():
+    rise = line(tables.table_1(rows(*TWO)), method="RISE")
+    # differences 0.4 - 0.7 = -0.3 and 0.2 - 0.3 = -0.1: mean -0.2, standard error 0.1, t = -2 with one degree of
+    # freedom, whose distribution is Cauchy's: p = 1 - 2 atan(2) / pi
+    assert rise["difference"] == pytest.approx(-0.2)
+    assert rise["p"] == pytest.approx(1 - 2 * np.arctan(2) / np.pi)
+    assert (rise["pairs"], rise["against"]) == (2, "INR, quick")
+    assert pd.isna(line(tables.table_1(rows(*TWO)), method="INR, quick")["p"])
+
+
+def test_the_t_test_takes_the_pictures_of_both_methods_only():
+    one, other = pd.Series({"a": 0.5, "b": 0.4, "c": 0.9}), pd.Series({"d": 0.1, "b": 0.2, "a": 0.1})
+    difference, _, pairs = tables.paired_test(one, other)
+    assert (difference, pairs) == (pytest.approx(0.3), 2)
+
+
+@pytest.mark.parametrize("other", [{"a": 0.1}, {"a": 0.4, "b": 0.3}, {"z": 0.4}])
+def test_a_t_test_without_an_answer_is_nan_and_silent(other: dict, recwarn: pytest.WarningsRecorder):
+    _, p, pairs = tables.paired_test(pd.Series({"a": 0.5, "b": 0.4}), pd.Series(other))
+    assert np.isnan(p)
+    assert pairs == len({"a", "b"} & set(other))
+    assert not list(recwarn)
+
+
+def test_p_is_against_the_inr_with_the_most_pictures_or_the_one_asked_for():
+    few = run("a", precision=0.9, preset="crisp")
+    table = tables.table_1(rows(*TWO, few))
+    assert line(table, method="RISE")["against"] == "INR, quick"
+    assert line(table, method="INR, crisp")["pairs"] == 1
+    asked = tables.table_1(rows(*TWO, few), reference="INR, crisp")
+    assert line(asked, method="RISE")["against"] == "INR, crisp"
+    assert pd.isna(line(asked, method="INR, crisp")["p"])
+    with pytest.raises(LookupError, match="reference 'INR, best' has no rows; there are INR, crisp, INR, quick, RISE"):
+        tables.table_1(rows(*TWO, few), reference="INR, best")
+
+
+def test_without_the_inr_there_is_a_table_and_no_test():
+    table = tables.table_1(rows(*TWO[4:]))
+    assert line(table, method="RISE")["precision"] == pytest.approx(0.3)
+    assert pd.isna(line(table, method="RISE")["p"])
+    assert "paired t-test" not in table_text.caption(table)
+
+
+def test_the_best_of_three_is_chosen_for_each_picture_and_seed():
+    precisions = {("a", 0): (0.2, 0.9, 0.1), ("a", 1): (0.5, 0.4, 0.3), ("b", 0): (0.6, None, 0.4)}
+    several = rows(
+        *(
+            run(sample, seed=seed, iteration=number, precision=p)
+            for (sample, seed), three in precisions.items()
+            for number, p in enumerate(three, 1)
+        )
+    )
+    table = tables.table_2(several)
+    best = line(table, iteration="best")
+    assert best["precision"] == pytest.approx(((0.9 + 0.5) / 2 + 0.6) / 2)
+    assert best["hit_rate"] == pytest.approx((0.5 + 1) / 2)
+    assert [line(table, iteration=number)["precision"] for number in "123"] == pytest.approx(
+        [((0.2 + 0.5) / 2 + 0.6) / 2, (0.9 + 0.4) / 2, ((0.1 + 0.3) / 2 + 0.4) / 2]
+    )
+    assert [line(table, iteration=number)["pictures"] for number in ("1", "2", "3", "best")] == [2, 1, 2, 2]
+    assert line(table, iteration="2")["pictures_without_star"] == 1
+    assert line(table, iteration="best")["runs_without_star"] == 0
+
+
+def test_table_2_has_three_iterations_and_a_study_of_one_has_no_table_2():
+    four = rows(*(run(iteration=number, precision=0.1 * number) for number in (1, 2, 3, 4)))
+    assert list(tables.table_2(four).frame["iteration"]) == ["1", "2", "3", "best"]
+    assert line(tables.table_2(four), iteration="best")["precision"] == pytest.approx(0.3)
+    assert line(tables.table_1(four), method="INR, quick")["precision"] == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="rows hold no second iteration"):
+        tables.table_2(rows(*TWO))
+
+
+def test_runs_without_a_star_or_that_failed_are_counted_named_and_given_no_number():
+    found = rows(
+        run("a", precision=0.8), run("a", seed=1, precision=None), run("b", precision=None), failed(sample="c")
+    )
+    inr = line(tables.table_1(found), method="INR, quick")
+    assert inr["precision"] == pytest.approx(0.8)
+    assert (inr["pictures"], inr["pictures_asked"], inr["runs"]) == (1, 3, 4)
+    assert (inr["runs_without_star"], inr["pictures_without_star"]) == (2, 1)
+    assert (inr["runs_failed"], inr["pictures_failed"]) == (1, 1)
+    assert (inr["precision_largest_pictures"], inr["insertion_pictures"]) == (2, 2)
+    named = tables.left_out(found)
+    assert list(zip(named["sample"], named["seed"], named["reason"], strict=True)) == [
+        ("a", 1, "no a*"),
+        ("b", 0, "no a*"),
+        ("c", 0, "failed: RuntimeError: too large"),
+    ]
+
+
+def test_a_mask_that_is_empty_when_cut_is_named():
+    found = rows(run("a", precision=0.8), run("b", precision=None, area=0.1))
+    assert line(tables.table_1(found), method="INR, quick")["pictures"] == 1
+    assert tables.left_out(found)[["sample", "reason"]].to_numpy().tolist() == [["b", "empty when cut"]]
+
+
+def test_the_caption_takes_cuts_and_threshold_from_the_rows():
+    own = {**FIT, "cut": 0.4, "threshold": 0.7}
+    maps = {"masks": 500, "map_cut": 0.2, "threshold": 0.7}
+    text = table_text.caption(
+        tables.table_1(rows(run(settings=json.dumps(own)), run(method="rise", settings=json.dumps(maps))))
+    )
+    assert "mask at a*, cut at 0.4, over" in text
+    assert "saliency maps need no a*: all pictures, the map in [0, 1] cut at 0.2)" in text
+    assert "the threshold of a* is 0.7." in text
+
+
+def test_a_method_that_failed_on_every_picture_has_a_line_without_a_number():
+    table = tables.table_1(rows(*TWO, failed(method="grad_cam")))
+    grad_cam = line(table, method="GradCAM")
+    assert pd.isna(grad_cam["precision"])
+    assert (grad_cam["pictures"], grad_cam["runs_failed"], grad_cam["pairs"]) == (0, 1, 0)
+    assert "| GradCAM | n/a, n = 0 |" in table_text.markdown(table)
+
+
+def test_a_map_has_a_precision_without_an_a_star():
+    table = tables.table_1(rows(run(), run(method="rise", precision=0.4, area=None)))
+    rise = line(table, method="RISE")
+    assert (rise["precision"], rise["pictures"], rise["runs_without_star"]) == (0.4, 1, 1)
+
+
+def test_presets_and_settings_that_differ_are_lines_of_their_own():
+    few = {**FIT, "fit": {**FIT["fit"], "steps": 50}}
+    found = rows(
+        run(),
+        run(preset="crisp"),
+        run(preset="paper_lattice"),
+        run(settings=json.dumps(few), precision=0.1),
+        run(method="extremal_perturbation"),
+        run(method="rise"),
+        run(method="mine"),
+    )
+    assert list(tables.table_1(found).frame["method"]) == [
+        "INR, crisp",
+        "INR, paper_lattice",
+        "INR, quick, steps 150",
+        "INR, quick, steps 50",
+        "Extremal perturbation, quick",
+        "RISE",
+        "mine",
+    ]
+
+
+def test_the_interval_holds_the_mean_and_is_the_same_at_each_call():
+    values = np.linspace(0.1, 0.9, 41) ** 2
+    low, high = tables.interval(values)
+    assert (low, high) == tables.interval(values)
+    spread = 1.96 * values.std() / len(values) ** 0.5  # what the bootstrap of a mean comes near to
+    assert low == pytest.approx(values.mean() - spread, abs=0.01)
+    assert high == pytest.approx(values.mean() + spread, abs=0.01)
+    assert tables.interval([0.4, 0.4, 0.4]) == (pytest.approx(0.4), pytest.approx(0.4))
+    assert np.isnan(tables.interval([0.4])).all()
+
+
+def test_the_order_of_the_rows_changes_no_byte(tmp_path: Path):
+    several = [*TWO, *(run(s, iteration=2, precision=p) for s, p in (("a", 0.2), ("b", 0.7)))]
+    shuffled = [several[place] for place in np.random.default_rng(0).permutation(len(several))]
+    for folder, runs in (("one", several), ("two", shuffled)):
+        for table in (tables.table_1(rows(*runs)), tables.table_2(rows(*runs))):
+            table_text.write(table, tmp_path / folder)
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert len(names) == 8
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_published_numbers_stand_beside_their_own_data_set_only():
+    voc = {"dataset": "voc07-difficult"}
+    found = rows(*TWO, run(**voc), run(method="extremal_perturbation", **voc), run(dataset="packaged"))
+    table = tables.table_1(found)
+    published = {
+        (one["dataset"], one["method"]): (one["published_precision"], one["published_hit_rate"], one["published_on"])
+        for one in table.frame.to_dict("records")
+    }
+    assert published["imagenet-s50-standin", "INR, quick"] == (0.68, 0.72, "ImageNet-S50")
+    assert published["voc07-difficult", "INR, quick"][::2] == (0.44, "VOC07 difficult")
+    assert pd.isna(published["voc07-difficult", "INR, quick"][1])
+    assert published["voc07-difficult", "Extremal perturbation, quick"][0] == 0.46
+    for nothing in (published["imagenet-s50-standin", "RISE"], published["packaged", "INR, quick"]):
+        assert pd.isna(nothing[0])
+        assert pd.isna(nothing[1])
+        assert nothing[2] == ""
+    second = tables.table_2(rows(*(run(iteration=number) for number in (1, 2, 3))))
+    assert list(second.frame["published_precision"]) == [0.68, 0.42, 0.30, 0.73]
+
+
+def test_the_caption_names_every_reduction():
+    found = rows(*TWO, run("c", "rise"), run(method="extremal_perturbation"))
+    text = table_text.caption(tables.table_1(found))
+    for part in (
+        "stands in for the paper's",
+        "3 pictures of 1 class (paper: imagenet-s50, 752 of 50)",
+        "model efficientnet_lite0 (paper: torchvision's ResNet50)",
+        "INR, quick: preset quick (paper: paper), 150 steps (published: 4000), 2 seeds (paper: 5), 2 of the 3 pictures",
+        "preset extremal_perturbation_quick (paper: extremal_perturbation)",
+        "500 masks (published: 8000)",
+        "not every seed and iteration of every picture",
+        "the method less INR, quick",
+    ):
+        assert part in text
+
+
+def test_the_papers_own_setting_has_no_reduction():
+    paper = {"dataset": "imagenet-s50", "model": "resnet50", "preset": "paper"}
+    full = [
+        run(f"{number:04d}", seed=seed, settings=json.dumps({"fit": {"steps": 4000}}), **paper)
+        for number in range(752)
+        for seed in range(5)
+    ]
+    assert table_text.reductions(rows(*full)) == {}
+    short = table_text.reductions(rows(*full[:-1]))
+    assert short == {"INR, paper": ["not every seed and iteration of every picture"]}
+    assert table_text.reductions(rows(*full[:-5])) == {
+        "imagenet-s50, resnet50": ["751 pictures of 1 class (paper: imagenet-s50, 752 of 50)"]
+    }
+
+
+def test_a_data_set_of_more_classes_than_the_papers_stands_in_for_it_whatever_its_name():
+    many = rows(*(run(str(number), label=str(number), dataset="imagenet-s50") for number in range(51)))
+    assert "stands in for the paper's, 51 pictures of 51 classes" in table_text.caption(tables.table_1(many))
+
+
+def cells(text: str) -> list[list[str]]:
+    """The lines of the Markdown tables."""
+    lines = [one for one in text.splitlines() if one.startswith("| ") and not one.startswith("| ---")]
+    return [[cell.strip().replace("\\", "") for cell in one.strip("|").split(" | ")] for one in lines]
+
+
+def test_markdown_latex_and_csv_agree(tmp_path: Path):
+    found = rows(*TWO, run("a", "grad_cam", precision=0.7), run(dataset="voc07", precision=0.25))
+    table = tables.table_1(found)
+    csv_path, markdown_path, latex_path, _ = table_text.write(table, tmp_path)
+    with csv_path.open() as file:
+        written = list(csv.DictReader(file))
+    text = cells(markdown_path.read_text())
+    tex = latex_path.read_text()
+    for one in written:
+        place, score = (
+            f"{one['dataset']}, {one['model']}",
+            f"{float(one['precision']):.2f} ({float(one['hit_rate']):.2f})",
+        )
+        (basis,) = [cell for cell in text if cell[:2] == [place, one["method"]] and cell[2] == score]
+        assert f"{one['pictures']} of {one['pictures_asked']}" in basis
+        layout = next(cell for cell in text[1:] if cell[0] == one["method"])
+        assert f"{score}, n = {one['pictures']}" in layout
+        assert f"{table_text.escaped(place)} & {one['method']} & {score} & " in tex
+    assert text[0] == ["Method", "imagenet-s50-standin, efficientnet_lite0", "voc07, efficientnet_lite0"]
+    assert ["RISE", "0.30 (0.25), n = 2", "n/a"] in text
+
+
+def test_latex_is_escaped_and_balanced():
+    assert table_text.escaped("50% & a_b #1 {x} <2 \\ ~^ [0, 1]$") == (
+        r"50\% \& a\_b \#1 \{x\} \textless{}2 \textbackslash{} \textasciitilde{}\textasciicircum{} {[}0, 1{]}\$"
+    )
+    tex = table_text.latex(tables.table_1(rows(*TWO, run(method="mine_50%&more"))))
+    assert r"mine\_50\%\&more" in tex
+    assert tex.count("\\begin{tabular}") == tex.count("\\toprule") == tex.count("\\bottomrule") == 3
+    bare = re.sub(r"\\[{}]", "", tex)
+    assert bare.count("{") == bare.count("}")
+    columns = [len(spec) for spec in re.findall(r"\\begin\{tabular\}\{(l+)\}", tex)]
+    for spec, block in zip(columns, tex.split("\\toprule")[1:], strict=True):
+        body = [one for one in block.split("\\bottomrule")[0].splitlines() if one.endswith(r"\\")]
+        assert {len(re.findall(r"(?<!\\)&", one)) + 1 for one in body} == {spec}
+
+
+def test_a_reduced_table_never_replaces_a_full_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    table = tables.table_1(rows(*TWO))
+    assert table_text.write(table, tmp_path)[0].name == "table1.csv"
+    with monkeypatch.context() as patch:
+        patch.setattr(table_text, "reductions", lambda rows: {})
+        assert table_text.write(table, tmp_path)[0].name == "table1.csv"
+    full = (tmp_path / "table1.md").read_bytes()
+    assert [path.name for path in table_text.write(table, tmp_path)][:2] == ["table1.quick.csv", "table1.quick.md"]
+    assert (tmp_path / "table1.md").read_bytes() == full
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frame: frame.drop(columns=["precision", "area"]), "rows lack the columns precision, area"),
+        (lambda frame: frame.iloc[:0], "rows are empty"),
+        (lambda frame: pd.concat([frame, frame.iloc[:1]]), "1 rows repeat the key of another"),
+        (lambda frame: pd.concat([frame, frame.iloc[:1].assign(key="z")]), "repeat the run of another.*sample a"),
+        (lambda frame: frame.astype({"precision": str}).replace({"precision": {"0.8": "high"}}), "precision must hold"),
+    ],
+)
+def test_bad_rows_are_refused_by_name(change, message: str):
+    with pytest.raises(ValueError, match=message):
+        tables.checked(change(pd.DataFrame(TWO)))
+
+
+def test_a_method_without_rows_is_refused_by_name():
+    with pytest.raises(LookupError, match="rows hold no run of 'grad_cam'; they hold inr, rise"):
+        tables.table_1(rows(*TWO), methods=["inr", "grad_cam"])
+    assert list(tables.table_1(rows(*TWO), methods=["rise"]).frame["method"]) == ["RISE"]
+
+
+def test_rows_come_from_a_study_folder_or_from_its_csv(tmp_path: Path):
+    runs = [
+        dict(one, key=f"1e{place}", sample="NA" if one["sample"] == "b" else "007") for place, one in enumerate(TWO)
+    ]
+    with Results(tmp_path / "study") as store:
+        store.put([Result(one | {"seconds": 2.0}) for one in runs])
+    found = tables.read_rows(tmp_path / "study")  # killed before it exported
+    assert set(found["sample"]) == {"NA", "007"}
+    assert set(found["key"]) == {f"1e{place}" for place in range(len(TWO))}
+    again = tables.read_rows(tmp_path / "study" / ROWS)
+    pd.testing.assert_frame_equal(found, again)
+    assert line(tables.table_1(found), method="INR, quick")["precision"] == pytest.approx(0.5)
+    seconds = tables.seconds_table(found, tables.read_seconds(tmp_path / "study" / ROWS))
+    assert list(seconds["seconds"]) == [2.0, 2.0]
+    with pytest.raises(FileNotFoundError, match="inrexp study"):
+        tables.read_rows(tmp_path / "nothing")
+
+
+def test_seconds_are_a_mean_over_seeds_then_pictures_and_of_this_study():
+    found = rows(*TWO[:4])
+    seconds = pd.DataFrame({"key": [one["key"] for one in TWO[:4]], "seconds": [1.0, 3.0, 4.0, 6.0]})
+    (timed,) = tables.seconds_table(found, seconds).to_dict("records")
+    assert (timed["seconds"], timed["pictures"], timed["runs"]) == (3.5, 2, 4)
+    with pytest.raises(ValueError, match="share no key"):
+        tables.seconds_table(found, seconds.assign(key=list("wxyz")))
+
+
+def test_the_command_writes_tables_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture):
+    for name, runs in (("one", TWO), ("three", [*TWO, run(iteration=2), run(iteration=3)])):
+        pd.DataFrame(runs).to_csv(tmp_path / f"{name}_rows.csv", index=False)
+        pd.DataFrame({"key": [one["key"] for one in runs], "seconds": 1.5}).to_csv(
+            tmp_path / f"{name}_seconds.csv", index=False
+        )
+        out = tmp_path / name
+        assert cli.main(["tables", str(tmp_path / f"{name}_rows.csv"), "--out", str(out)]) == 0
+        assert sorted(capsys.readouterr().out.split()) == sorted(map(str, out.iterdir()))
+    kinds = (".csv", ".md", ".tex", "_left_out.csv", "_precision.png", "_seconds.csv")
+    first = [*(f"table1{kind}" for kind in kinds), "table1_areas.png"]
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(first)
+    second = [f"table2{kind}" for kind in kinds]
+    assert sorted(path.name for path in (tmp_path / "three").iterdir()) == sorted([*first, *second])
+    assert cli.main(["tables", str(tmp_path / "none.csv"), "--out", str(tmp_path / "no")]) == 2
+    assert "inrexp study" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.fixture
+def several() -> pd.DataFrame:
+    return rows(
+        *(
+            run(sample, seed=seed, iteration=number, precision=p, **place)
+            for place in ({}, {"dataset": "voc07"})  # one sample name in two data sets
+            for sample, p in (("a", 0.8), ("b", 0.4), ("c", None))
+            for seed in (0, 1)
+            for number in (1, 2, 3)
+        ),
+        run("a", "rise", probability_cut=0.6),
+    )
+
+
+def test_figures_show_each_picture_once_and_count_them(several: pd.DataFrame):
+    for draw, dots in ((study_figures.precision_by_method, [2, 1, 2]), (study_figures.precision_by_iteration, [2] * 8)):
+        figure = draw(several)
+        drawn = [len(one.get_offsets()) for axes in figure.axes for one in axes.collections]
+        assert sorted(drawn) == sorted(dots)
+        ticks = [tick.get_text() for axes in figure.axes for tick in axes.get_yticklabels()]
+        assert sorted(int(text.split("n = ")[1]) for text in ticks) == sorted(dots)
+        plt.close(figure)
+
+
+def test_the_figure_of_areas_shows_shares_with_those_that_have_none(several: pd.DataFrame):
+    figure = study_figures.smallest_areas(several)
+    ticks = [tick.get_text() for tick in figure.axes[1].get_xticklabels()]
+    heights = [bar.get_height() for bar in figure.axes[1].patches if bar.get_height() > 0]
+    assert ticks == ["0.1", "none"]
+    assert sorted(heights) == pytest.approx([1 / 3, 2 / 3])
+    plt.close(figure)
+
+
+def test_the_figure_of_soft_against_cut_leaves_maps_out(several: pd.DataFrame):
+    figure = study_figures.soft_against_cut(several)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["INR, quick"]
+    assert sum(len(one.get_offsets()) for axes in figure.axes for one in axes.collections) == 8
+    plt.close(figure)
+
+
+def test_a_study_in_which_nothing_has_an_a_star_still_has_tables_and_figures():
+    none = rows(*(run(sample, iteration=number, precision=None) for sample in "ab" for number in (1, 2)))
+    assert "n/a, n = 0" in table_text.markdown(tables.table_1(none))
+    assert "n/a, n = 0" in table_text.latex(tables.table_2(none))
+    for draw in (
+        study_figures.precision_by_method,
+        study_figures.precision_by_iteration,
+        study_figures.soft_against_cut,
+    ):
+        figure = draw(none)
+        assert [text.get_text() for text in figure.axes[0].texts] == ["no run has this measure"]
+        plt.close(figure)
+    plt.close(study_figures.smallest_areas(none))

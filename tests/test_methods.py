@@ -1,0 +1,147 @@
+"""explain(): from any picture and any classifier to an explanation."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from conftest import FIRST_BOX, QUICK_FIT, Planted, plant, precision
+from PIL import Image
+
+import inrexp
+from inrexp import Classifier, explain, load_classifier, load_picture
+from inrexp.datasets.pictures import to_picture
+from inrexp.methods import DEFAULT_PRESET, as_image, config_of
+
+BRIEF = dataclasses.replace(QUICK_FIT, steps=5)
+
+
+def test_a_ready_image_is_taken_as_it_is(planted: Planted):
+    assert torch.equal(as_image(planted.classifier, planted.image), planted.image)
+    assert as_image(planted.classifier, planted.image.double()).dtype == torch.float32
+    assert not as_image(planted.classifier, planted.image.clone().requires_grad_()).requires_grad
+
+
+def test_a_path_a_name_and_a_picture_are_prepared_for_the_classifier(planted: Planted, tmp_path: Path):
+    picture = to_picture(planted.image)
+    picture.save(tmp_path / "one.png")
+    for given in (picture, tmp_path / "one.png", str(tmp_path / "one.png")):
+        assert torch.allclose(as_image(planted.classifier, given), planted.image, atol=1 / 255)
+    assert as_image(planted.classifier, "coffee").shape == (1, 3, 112, 112)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (
+            torch.zeros(3, 112, 112),
+            ValueError,
+            r"image must be a float tensor \(1, 3, h, w\), got torch.float32 \(3, 112",
+        ),
+        (torch.zeros(2, 3, 112, 112), ValueError, r"got torch.float32 \(2, 3"),
+        (torch.zeros(1, 1, 112, 112), ValueError, r"got torch.float32 \(1, 1"),
+        (torch.zeros(1, 3, 112, 112, dtype=torch.uint8), ValueError, "got torch.uint8"),
+        (torch.zeros(1, 3, 1, 1), ValueError, "image must be 16 px a side or more"),
+        (torch.full((1, 3, 112, 112), 255.0), ValueError, r"image must lie in \[0, 1\]"),
+        (torch.full((1, 3, 112, 112), -0.1), ValueError, r"image must lie in \[0, 1\]"),
+        (torch.full((1, 3, 112, 112), torch.nan), ValueError, r"image must lie in \[0, 1\]"),
+        ("missing.png", FileNotFoundError, "no picture at missing.png"),
+        (Image.new("RGB", (1, 1)), ValueError, "the picture is 1 x 1 px"),
+        (7, TypeError, "source must be a path, a packaged name or a PIL image, got int"),
+    ],
+)
+def test_what_is_no_image_is_refused(planted: Planted, given: object, error: type[Exception], message: str):
+    with pytest.raises(error, match=message):
+        explain(planted.classifier, given, preset=BRIEF)  # type: ignore[arg-type]
+
+
+def test_presets_by_name_and_by_value():
+    assert config_of("paper") == ("paper", inrexp.PRESETS["paper"])
+    assert config_of(BRIEF) == ("custom", BRIEF)
+    assert DEFAULT_PRESET in inrexp.PRESETS
+    with pytest.raises(LookupError, match="no preset named 'fast'; presets are paper"):
+        config_of("fast")
+
+
+def test_the_top_class_is_explained_where_none_is_asked_for(planted: Planted):
+    assert explain(planted.classifier, planted.image, preset=BRIEF, progress=False).target.label == "stripes"
+    other = explain(planted.classifier, planted.image, "other", preset=BRIEF, progress=False)
+    assert other.target.indices == (2,)
+
+
+def test_other_steps_than_the_presets(planted: Planted):
+    found = explain(planted.classifier, planted.image, preset=QUICK_FIT, steps=7, progress=False)
+    assert found.config.steps == len(found.history["loss"]) == 7
+    with pytest.raises(ValueError, match="steps must be 1 or more, got 0"):
+        explain(planted.classifier, planted.image, preset=QUICK_FIT, steps=0)
+
+
+def test_two_runs_with_one_seed_agree_and_another_seed_does_not(planted: Planted):
+    state = torch.random.get_rng_state()
+    one, same, other = (
+        explain(planted.classifier, planted.image, preset=BRIEF, seed=seed, progress=False) for seed in (1, 1, 2)
+    )
+    assert torch.equal(one.mask([0.1, 0.3]), same.mask([0.1, 0.3]))
+    assert not torch.equal(one.mask([0.1, 0.3]), other.mask([0.1, 0.3]))
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_ctrl_c_gives_what_was_fitted(planted: Planted):
+    def stop(step: int, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match="interrupted at step 10; what was fitted is kept"):
+        found = explain(planted.classifier, planted.image, preset=QUICK_FIT, progress=False, callback=stop)
+    assert found.status == "interrupted at step 10"
+    assert len(found.history["loss"]) == 10
+    assert torch.isfinite(found.mask(0.2)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_default_preset_finds_the_planted_patch(seed: int):
+    planted = plant(((80, 24, 72, 72),), size=(168, 168))  # 18 % of the picture
+    found = explain(planted.classifier, planted.image, 1, seed=seed, progress=False)
+    areas = (0.1, 0.2)
+    kept = found.mask(areas).mean((1, 2, 3)).tolist()
+    assert kept == pytest.approx(areas, abs=0.05)
+    assert precision(found.mask(0.1), planted.truth) > 0.7
+    assert float(found.probability(0.2)) > 0.7
+
+
+def test_a_picture_that_is_not_square():
+    planted = plant((FIRST_BOX,), size=(112, 136))
+    found = explain(planted.classifier, planted.image, preset=BRIEF, progress=False)
+    assert found.mask(0.2).shape == (1, 1, 112, 136)
+
+
+def test_a_vision_transformer_is_explained():
+    """Random weights: that it runs, leaves the model as it was and moves towards the target's probability."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = timm.create_model("vit_tiny_patch16_224", pretrained=False, img_size=64, depth=2, num_classes=10)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    classifier = Classifier(model, size=64, mean=[0.5] * 3, std=[0.5] * 3)
+    config = dataclasses.replace(
+        QUICK_FIT, steps=40, reward="log_probability", perturbation="fade", area_weight_end=None
+    )
+    found = explain(classifier, load_picture("coffee"), 3, preset=config, progress=False)
+    assert found.mask([0.1, 0.4]).shape == (2, 1, 64, 64)
+    assert model.training
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    assert float(found.history["loss"][-5:].mean()) < float(found.history["loss"][:5].mean())
+
+
+@pytest.mark.slow
+def test_a_fifth_of_the_picture_is_an_espresso_to_lite0_and_its_blur_is_not():
+    classifier = load_classifier(device="cpu")
+    found = explain(classifier, "coffee", steps=100, progress=False)
+    assert found.target.label == "espresso"
+    assert found.unmasked == pytest.approx(0.95, abs=0.02)
+    assert float(found.probability(0.2)) > float(found.probability_of_mask(torch.zeros(1, 1, 224, 224))) + 0.3
+
+
+def test_the_readmes_names_are_there():
+    for name in inrexp.__all__:
+        assert hasattr(inrexp, name)
