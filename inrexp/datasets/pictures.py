@@ -32,12 +32,7 @@ def load_picture(source: "str | Path | Image.Image") -> Image.Image:
         return _upright_rgb(source, "the picture")
     if not isinstance(source, str | Path):
         raise TypeError(f"source must be a path, a packaged name or a PIL image, got {type(source).__name__}")
-    if str(source) in PACKAGED and not Path(source).is_file():
-        package, inside = PACKAGED[str(source)]
-        source = Path(str(files(package).joinpath(inside)))
-    path = Path(source)
-    if not path.is_file():
-        raise FileNotFoundError(f"no picture at {path}; packaged pictures are {', '.join(PACKAGED)}")
+    path = picture_path(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -52,6 +47,20 @@ def load_picture(source: "str | Path | Image.Image") -> Image.Image:
         raise TypeError(f"{path} is not a picture that PIL can read (JPEG, PNG, WebP, TIFF, ...)") from error
     except OSError as error:
         raise TypeError(f"{path} is a damaged picture: {error}") from error
+
+
+def picture_path(source: "str | Path") -> Path:
+    """The file of a picture: a path as it is, a packaged name (`PACKAGED`) in its package; a file of that name wins.
+
+    Raises FileNotFoundError if there is neither.
+    """
+    path = Path(source)
+    if str(source) in PACKAGED and not path.is_file():
+        package, inside = PACKAGED[str(source)]
+        path = Path(str(files(package).joinpath(inside)))
+    if not path.is_file():
+        raise FileNotFoundError(f"no picture at {path}; packaged pictures are {', '.join(PACKAGED)}")
+    return path
 
 
 def _unpacked(path: Path) -> Image.Image:

@@ -1,7 +1,8 @@
 """A data set is a sequence of samples: a picture, the class that is explained, and where that class lies."""
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from inrexp.datasets.pictures import picture_path
 from inrexp.models.classifier import Classifier, Target
 
 
@@ -35,7 +37,7 @@ class Truth:
 class Sample(ABC):
     """One picture and one class in it.
 
-    name: unique in its data set.  picture: as `images.load_picture` takes it.  label: the class in words.
+    name: unique in its data set.  picture: as `load_picture` takes it.  label: the class in words.
     """
 
     name: str
@@ -53,6 +55,20 @@ class Sample(ABC):
     def truth(self, classifier: Classifier) -> Truth:
         """The data set's main truth: pixel masks, or boxes for VOC07."""
         return next(iter(self.truths(classifier).values()))
+
+    def digest(self, classifier: Classifier) -> str:
+        """A hash of everything that a result depends on here; 12 hexadecimal digits.
+
+        It covers the bytes of the picture's file, the indices of the target, and every truth as `classifier` sees it,
+        but neither the sample's name nor the place of its files. A part that cannot be read counts by its error:
+        a broken sample has a digest too, and another one when its files are mended.
+        """
+        parts: tuple[Callable[[], bytes], ...] = (
+            lambda: picture_path(self.picture).read_bytes(),
+            lambda: repr(self.target(classifier).indices).encode(),
+            lambda: b"".join(_bytes_of(name, truth) for name, truth in self.truths(classifier).items()),
+        )
+        return hashlib.sha256(b"".join(_digest_of(part) for part in parts)).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -94,6 +110,18 @@ class Dataset:
         count = len(self)
         wanted = count if limit is None else min(limit, count)
         return tuple(self.samples[index * count // wanted] for index in range(wanted))
+
+
+def _digest_of(part: Callable[[], bytes]) -> bytes:
+    try:
+        return hashlib.sha256(part()).digest()
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        return hashlib.sha256(f"{type(error).__name__}: {error}".encode()).digest()
+
+
+def _bytes_of(name: str, truth: Truth) -> bytes:
+    layers = torch.stack([truth.object, truth.counted]).cpu().numpy()
+    return repr((name, layers.shape)).encode() + np.packbits(layers).tobytes()
 
 
 def _has_target(sample: Sample, classifier: Classifier) -> bool:

@@ -306,6 +306,31 @@ def test_samples_travel_to_other_processes(tmp_path: Path):
         assert pickle.loads(pickle.dumps(dataset)) == dataset
 
 
+def test_a_digest_changes_with_picture_truth_and_target_and_with_nothing_else(tmp_path: Path):
+    def digest(folder: Path) -> str:
+        (sample,) = load_dataset("folder", folder)
+        return sample.digest(IMAGENET)
+
+    first = digest(own(tmp_path / "first", "name,target\na,espresso\n"))
+    assert len(first) == 12
+    assert digest(own(tmp_path / "copy", "name,target\nb,967\n", name="b")) == first  # another name, the same contents
+    assert digest(own(tmp_path / "target", "name,target\na,daisy\n")) != first
+    other = np.zeros((SIDE, SIDE), np.uint8)
+    other[:9] = 255
+    assert digest(own(tmp_path / "truth", "name,target\na,espresso\n", mask=other)) != first
+    own(tmp_path / "picture", "name,target\na,espresso\n")
+    Image.new("RGB", (SIDE, SIDE), "white").save(tmp_path / "picture" / "pictures" / "a.jpg")
+    assert digest(tmp_path / "picture") != first
+
+
+def test_a_broken_sample_has_a_digest_that_changes_when_it_is_mended(tmp_path: Path):
+    own(tmp_path, "name,target\na,espresso\n", mask=np.zeros((SIDE, SIDE), np.uint8))  # marks nothing
+    (sample,) = load_dataset("folder", tmp_path)
+    broken = sample.digest(IMAGENET)
+    own(tmp_path)
+    assert sample.digest(IMAGENET) != broken
+
+
 def test_an_empty_data_set_and_unknown_names_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="toy has no samples"):
         Dataset("toy", ())
