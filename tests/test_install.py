@@ -1,4 +1,4 @@
-"""What a fresh clone relies on: declared and pinned packages, commands that exist, modules that import downwards."""
+"""What a fresh clone relies on: declared and pinned packages, commands that exist, a README that is true."""
 
 import ast
 import re
@@ -8,9 +8,10 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from setuptools import find_packages
+from test_house import imported
 
 import inrexp
 from inrexp.commands import cli
@@ -18,48 +19,6 @@ from inrexp.datasets.pictures import PACKAGED
 from inrexp.models.registry import LITE
 
 ROOT = Path(__file__).parent.parent
-# DESIGN.md's list; each module imports only from those before it
-ORDER = [
-    "images",
-    "external",
-    "voc_resnet",
-    "classifiers",
-    "folding",
-    "perturb",
-    "smoothing",
-    "objectives",
-    "fields",
-    "fit",
-    "initial",
-    "explanation",
-    "saliency",
-    "many",
-    "methods",
-    "metrics",
-    "packaged",
-    "samples",
-    "voc",
-    "datasets",
-    "data_check",
-    "sanity",
-    "results",
-    "scores",
-    "plan",
-    "study",
-    "cluster",
-    "tables",
-    "table_text",
-    "variants",
-    "figures",
-    "study_figures",
-    "stage",
-    "explorer",
-    "widgets",
-    "workbench",
-    "notebooks",
-    "cli",
-]
-MODULES = sorted(path.stem for path in (ROOT / "inrexp").glob("*.py") if path.stem != "__init__")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DECLARED = {canonicalize_name(Requirement(line).name): Requirement(line) for line in PROJECT["dependencies"]}
 TESTING = {
@@ -67,23 +26,10 @@ TESTING = {
 }
 
 
-def imported(path: Path) -> set[str]:
-    """Dotted names of everything that a module imports, inside functions too."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            names.add(node.module or "")
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
 def third_party(paths: list[Path]) -> set[str]:
     """Distributions behind the imports of some files."""
     tops = {name.split(".")[0] for path in paths for name in imported(path)}
-    tops -= sys.stdlib_module_names | {"inrexp", "conftest", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    tops -= sys.stdlib_module_names | {"inrexp", "conftest", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
     known = packages_distributions()
     return {canonicalize_name(known[top][0]) for top in tops}
 
@@ -98,12 +44,15 @@ def pins() -> dict[str, list[Requirement]]:
 
 def test_every_import_of_the_package_is_declared():
     extra = {canonicalize_name(Requirement(line).name) for line in PROJECT["optional-dependencies"]["cluster"]}
-    assert third_party([ROOT / "inrexp" / "cluster.py"]) <= set(DECLARED) | extra
-    assert third_party([one for one in (ROOT / "inrexp").glob("*.py") if one.stem != "cluster"]) <= set(DECLARED)
+    cluster = ROOT / "inrexp" / "study" / "cluster.py"
+    assert third_party([cluster]) <= set(DECLARED) | extra
+    assert third_party([one for one in (ROOT / "inrexp").rglob("*.py") if one != cluster]) <= set(DECLARED)
 
 
 def test_every_import_of_the_tests_is_declared_or_pinned():
-    assert third_party([*(ROOT / "tests").glob("*.py")]) <= set(DECLARED) | set(TESTING) | set(pins())
+    assert third_party([ROOT / "tests" / "conftest.py", *(ROOT / "tests").rglob("test_*.py")]) <= set(DECLARED) | set(
+        TESTING
+    ) | set(pins())
 
 
 def test_packages_that_carry_weights_and_pictures_are_declared():
@@ -120,26 +69,6 @@ def test_every_declared_package_is_pinned_to_a_version_that_suits():
             (exact,) = pin.specifier
             assert exact.operator == "=="
             assert wanted.specifier.contains(exact.version, prereleases=True), f"{pin} against {wanted}"
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_modules_import_downwards_only(module: str):
-    assert module in ORDER, f"{module} has no place in the order yet"
-    used = {name.split(".")[1] for name in imported(ROOT / "inrexp" / f"{module}.py") if name.startswith("inrexp.")}
-    above = ORDER[: ORDER.index(module)]
-    assert {name for name in used if name in ORDER} <= set(above)
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if name not in ORDER[ORDER.index("figures") :]])
-def test_what_computes_does_not_draw(module: str):
-    names = imported(ROOT / "inrexp" / f"{module}.py")
-    assert not [name for name in names if name.split(".")[0] in ("matplotlib", "seaborn", "ipywidgets")]
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_nothing_seeds_or_draws_from_the_global_generator(module: str):
-    source = (ROOT / "inrexp" / f"{module}.py").read_text()
-    assert not re.search(r"torch\.manual_seed|np\.random\.(seed|rand)|random\.seed|seed_everything", source)
 
 
 def make_targets() -> set[str]:
@@ -194,10 +123,10 @@ def test_the_house_is_complete():
     assert PROJECT["version"] == inrexp.__version__
 
 
-def test_the_packages_that_setuptools_is_told_of_are_all_there_are():
-    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+def test_setuptools_finds_every_package_and_nothing_else():
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "inrexp").rglob("*.py")}
-    assert {".".join(folder.parts) for folder in folders} == set(told)
+    assert set(find_packages(ROOT, **told)) == {".".join(folder.parts) for folder in folders}
 
 
 def test_importing_is_silent_and_leaves_the_global_generator_alone():
