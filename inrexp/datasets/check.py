@@ -1,9 +1,8 @@
-"""Is a copy of a data set whole?  Counts, sizes, unreadable files, stray masks, class ids; VOC07-difficult's counts."""
+"""Is a copy of a data set whole?  Counts, sizes, unreadable files, stray masks, class ids, VOC07-difficult's pairs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,8 @@ from inrexp.datasets.imagenet_s import IGNORED, IMAGENET_S, ImageNetSSample, ima
 from inrexp.datasets.named import NAMES, load_dataset
 from inrexp.datasets.pictures import load_picture
 from inrexp.datasets.samples import class_ids, turned
-from inrexp.datasets.voc import DIFFICULT, VOC, Annotation, DifficultRule, read_annotations
 from inrexp.datasets.voc import IGNORED as VOC_IGNORED
+from inrexp.datasets.voc import VOC, Annotation, difficult_classes, read_annotations
 from inrexp.files import external, registry
 from inrexp.models.registry import VOC_RESNET
 from inrexp.models.voc_resnet import VOC_CLASSES, load_voc_resnet
@@ -150,48 +149,21 @@ def _counted(wanted: dict, found: dict[str, int], name: str) -> list[str]:
     ]
 
 
-def rules() -> list[DifficultRule]:
-    """Every reading of the sentence that defines VOC07-difficult, the default first."""
-    flags = list(product((True, False), repeat=4))
-    found = [DifficultRule(overlap, *chosen) for overlap in ("sum", "union") for chosen in flags]
-    return sorted(found, key=lambda rule: rule != DIFFICULT)
-
-
-def counts_of(rule: DifficultRule, annotations: list[Annotation]) -> tuple[int, list[int]]:
-    """Pictures with a difficult class, and pairs for each class in VOC's order."""
-    chosen = [rule.chosen(annotation) for annotation in annotations]
-    labels = [label for found in chosen for label in found]
-    return sum(bool(found) for found in chosen), [labels.count(label) for label in VOC_CLASSES]
-
-
 def difficult_counts(annotations: list[Annotation]) -> tuple[list[str], list[str]]:
-    """(facts, problems): all readings against the published counts, the nearest first."""
+    """(facts, problems): counts of VOC07-difficult; a whole copy must have the published ones, by class."""
     published = registry()["voc07-difficult"]
-    by_class = published["pairs_by_class"]
-    whole = len(annotations) == registry()["voc07"]["pictures"]
-    rows = []
-    for rule in rules():
-        pictures, pairs = counts_of(rule, annotations)
-        off = sum(abs(found - wanted) for found, wanted in zip(pairs, by_class, strict=True))
-        rows.append((off + abs(pictures - published["pictures"]), pictures, pairs, rule))
-    _, pictures, pairs, _ = rows[0]
-    facts = [f"{DIFFICULT}, the default: {pictures} pictures, {sum(pairs)} pairs"]
-    if not whole:
-        facts.append("the published counts are of the whole set: which reading gives them is not decided by a part")
-        seen = sorted({(pictures, sum(pairs)) for _, pictures, pairs, _ in rows})
-        facts.append(f"pictures and pairs by the {len(rows)} readings: {', '.join(f'{a} and {b}' for a, b in seen)}")
-        return facts, []
-    rows.sort(key=lambda row: row[0])
-    facts += [f"off by {off}: {pictures} pictures, {sum(pairs)} pairs, {rule}" for off, pictures, pairs, rule in rows]
-    off, _, pairs, best = rows[0]
-    if best == DIFFICULT and off == 0:
-        return [*facts, f"the default gives the published {published['pictures']} and {published['pairs']}"], []
-    if off == 0:
-        fitting = "; ".join(str(rule) for off, *_, rule in rows if off == 0)
-        return facts, [f"not the default, but {fitting} gives the published counts: load_dataset(name, rule=...)"]
-    differ = [
-        f"{label} {found} for {wanted}"
-        for label, found, wanted in zip(VOC_CLASSES, pairs, by_class, strict=True)
+    chosen = [difficult_classes(annotation) for annotation in annotations]
+    labels = [label for found in chosen for label in found]
+    pairs = [labels.count(label) for label in VOC_CLASSES]
+    pictures = sum(bool(found) for found in chosen)
+    fact = f"voc07-difficult: {pictures} pictures, {len(labels)} pairs"
+    if len(annotations) != registry()["voc07"]["pictures"]:
+        return [f"{fact}; the published counts are of the whole set, so a part is not compared with them"], []
+    problems = [
+        f"{found} difficult pairs of {label}, the published list has {wanted}"
+        for label, found, wanted in zip(VOC_CLASSES, pairs, published["pairs_by_class"], strict=True)
         if found != wanted
     ]
-    return facts, [f"no reading gives the published counts; the nearest, {best}, differs in {', '.join(differ)}"]
+    if pictures != published["pictures"]:
+        problems.append(f"{pictures} pictures with a difficult pair, the published list has {published['pictures']}")
+    return [fact], problems

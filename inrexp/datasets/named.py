@@ -1,7 +1,6 @@
 """Data sets by name: ImageNet-S50/300/919, VOC07 test and its difficult part, packaged pictures, one's own folder."""
 
 from pathlib import Path
-from typing import Any
 
 from inrexp.datasets.folder import load_folder
 from inrexp.datasets.imagenet_s import IMAGENET_S, load_imagenet_s
@@ -13,23 +12,20 @@ from inrexp.files import external
 NAMES = ("packaged", *IMAGENET_S, "voc07", "voc07-difficult", "folder")
 
 
-def load_dataset(name: str, folder: "str | Path | None" = None, **options: Any) -> Dataset:
+def load_dataset(name: str, folder: "str | Path | None" = None) -> Dataset:
     """A data set by name.
 
-    name: one of `NAMES`.  folder: where it lies, if not at its place under `external.data_folder()`.
-    options: those of `voc.load_voc07`, for "voc07" and "voc07-difficult".
+    name: one of `NAMES`.  folder: where it lies, if not at its place under `files.data_folder()`.
     Raises LookupError for an unknown name, FileNotFoundError that says what to get, from whom, and where to put it.
     """
     if name not in NAMES:
         raise LookupError(f"no data set named {name!r}; there are {', '.join(NAMES)}")
-    if name.startswith("voc07"):
-        return load_voc07(external("voc07", folder), difficult=name == "voc07-difficult", **options)
-    if options:
-        raise TypeError(f"{name} takes no options, got {', '.join(options)}")
     if name == "packaged":
         return load_packaged()
     if name == "folder":
         if folder is None:
             raise ValueError("folder must be given for the data set 'folder': it holds pictures/ and masks/")
         return load_folder(folder)
-    return load_imagenet_s(name, external(name, folder))
+    if name in IMAGENET_S:
+        return load_imagenet_s(name, external(name, folder))
+    return load_voc07(external("voc07", folder), difficult=name == "voc07-difficult")

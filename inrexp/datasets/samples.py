@@ -22,6 +22,7 @@ def to_truth(mask: Image.Image, classifier: Classifier) -> torch.Tensor:
     return F.pil_to_tensor(F.center_crop(small, list(classifier.size)))[0].to(classifier.device) > 127
 
 
+NAMED = 5  # samples that a fact names
 ORIENTATION = 0x0112  # EXIF; from 5 on width and height are exchanged
 
 
@@ -90,20 +91,31 @@ class Dataset:
         return iter(self.samples)
 
     def known_to(self, classifier: Classifier) -> "Dataset":
-        """The samples whose class the classifier has; the facts say how many others were left out.
+        """The samples that can be explained and judged: the classifier has the class, and its crop shows the object.
 
-        Asks for targets only, so samples without labels load their pictures. One that fails in another way stays, for
-        whoever works on it to say so.  Raises LookupError if the classifier has none of the classes.
+        The facts say how many were left out for each reason. A sample that fails in another way, such as a damaged
+        picture, stays: whoever works on it reports it. Every truth is read, and a sample without a label is classified.
+        Raises LookupError, with the facts, if nothing is left.
         """
-        has = [_has_target(sample, classifier) for sample in self.samples]
-        if all(has):
+        known = [_has_target(sample, classifier) for sample in self.samples]
+        shown = [has and _is_shown(sample, classifier) for sample, has in zip(self.samples, known, strict=True)]
+        if all(shown):
             return self
-        if not any(has):
-            raise LookupError(f"{classifier.name} has none of the classes of {self.name}: choose another model")
-        missing = dict.fromkeys(sample.label for sample, known in zip(self.samples, has, strict=True) if not known)
-        left_out = f"{has.count(False)} of {len(self)} left out: {classifier.name} has no {', '.join(missing)}"
-        known = tuple(sample for sample, known in zip(self.samples, has, strict=True) if known)
-        return replace(self, samples=known, facts=(*self.facts, left_out))
+        facts, samples = [], list(zip(self.samples, known, shown, strict=True))
+        if not all(known):
+            missing = dict.fromkeys(sample.label for sample, has, _ in samples if not has)
+            facts.append(f"{known.count(False)} of {len(self)} left out: {classifier.name} has no {', '.join(missing)}")
+        outside = [sample.name for sample, has, seen in samples if has and not seen]
+        if outside:
+            named = ", ".join(outside[:NAMED]) + (", ..." if len(outside) > NAMED else "")
+            facts.append(
+                f"{len(outside)} of {len(self)} left out: their object lies outside the crop that "
+                f"{classifier.name} is shown ({named})"
+            )
+        if not any(shown):
+            raise LookupError(f"nothing of {self.name} is left: {'; '.join(facts)}. Choose another model")
+        kept = tuple(sample for sample, _, seen in samples if seen)
+        return replace(self, samples=kept, facts=(*self.facts, *facts))
 
     def spread(self, limit: int | None) -> tuple[Sample, ...]:
         """`limit` of the samples, evenly spread over the data set, which is sorted by class; None is all of them."""
@@ -132,6 +144,14 @@ def _has_target(sample: Sample, classifier: Classifier) -> bool:
     except Exception:  # such as a damaged picture whose top-1 class is asked for
         return True
     return True
+
+
+def _is_shown(sample: Sample, classifier: Classifier) -> bool:
+    try:
+        truth = sample.truth(classifier)
+    except Exception:  # such as a missing mask: the study's row says so
+        return True
+    return bool((truth.object & truth.counted).any())
 
 
 def class_ids(path: "str | Path") -> np.ndarray:

@@ -134,8 +134,7 @@ def run_study(
     whole = dataset or load_dataset(plan.dataset, folder)
     dataset = whole.known_to(classifier)
     if len(dataset) < len(whole):
-        left_out = len(whole) - len(dataset)
-        warnings.warn(f"{left_out} of {len(whole)} left out: {classifier.name} lacks their class", stacklevel=2)
+        warnings.warn("; ".join(dataset.facts[len(whole.facts) :]), stacklevel=2)
     if plan.dataset == "folder" and folder is not None:  # two readers' folders must not share rows
         dataset = dataclasses.replace(dataset, name=f"folder {Path(folder).resolve().name}")
     tasks = tasks_of(plan, dataset, classifier)[part - 1 :: parts]

@@ -6,10 +6,20 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from copies import IMAGENET
 from PIL import Image
 from torch import nn
 
-from inrexp.datasets.packaged import MASKS, draw_regions, mask_file, packaged_truth, region_names, write_region_masks
+from inrexp.datasets.named import load_dataset
+from inrexp.datasets.packaged import (
+    MASKS,
+    PACKAGED_OBJECTS,
+    draw_regions,
+    mask_file,
+    packaged_truth,
+    region_names,
+    write_region_masks,
+)
 from inrexp.datasets.pictures import PACKAGED, load_picture
 from inrexp.models.classifier import Classifier, to_image
 
@@ -88,3 +98,12 @@ def test_unknown_names_are_refused(tmp_path, classifier):
     shutil.copy(MASKS / "polygons.json", tmp_path)
     with pytest.raises(FileNotFoundError, match="no mask at"):
         packaged_truth("rocket", "sky", classifier, folder=tmp_path)
+
+
+def test_the_packaged_pictures_have_their_objects():
+    dataset = load_dataset("packaged")
+    assert [sample.name for sample in dataset] == list(PACKAGED_OBJECTS)
+    shares = {sample.name: float(sample.truth(IMAGENET).object.float().mean()) for sample in dataset}
+    assert 0.1 < shares["coffee"] < 0.5
+    assert shares["rocket"] < 0.1 < shares["china"]
+    assert {sample.label for sample in dataset} == {"tiger cat", "palace", "espresso", "daisy", "missile"}

@@ -1,6 +1,5 @@
-"""Pictures in, tensors out: conversions, refusals, and files that are written whole or not at all."""
+"""Pictures in, tensors out: conversions and refusals."""
 
-import stat
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ import torch
 from PIL import Image
 
 from inrexp.datasets.pictures import MIN_SIDE, PACKAGED, load_picture, to_picture
-from inrexp.files import written_whole
 from inrexp.models.classifier import to_image
 
 
@@ -178,30 +176,3 @@ def test_the_short_side_is_resized_and_the_centre_cut_out(interpolation: str):
     assert float(image.max()) <= 1
     assert float(image[0, :, :, 12:18].min()) > 0.99
     assert float(image[0, :, :, :8].max()) < 0.01
-
-
-def test_a_written_file_is_whole_and_readable_by_others(tmp_path: Path):
-    path = tmp_path / "deep" / "numbers.json"
-    with written_whole(path) as temporary:
-        assert temporary.suffix == ".json"
-        temporary.write_text("new")
-        assert not path.exists()
-    assert path.read_text() == "new"
-    plain = tmp_path / "plain"
-    plain.touch()
-    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
-
-
-def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path):
-    path = tmp_path / "numbers.json"
-    path.write_text("old")
-
-    def write_half() -> None:
-        with written_whole(path) as temporary:
-            temporary.write_text("half")
-            raise RuntimeError("disk full")
-
-    with pytest.raises(RuntimeError, match="disk full"):
-        write_half()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]

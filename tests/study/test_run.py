@@ -251,10 +251,10 @@ def test_a_class_that_the_model_lacks_is_left_out_and_a_target_that_fails_is_rec
     first = planted_dataset(pictures=1).samples[0]
     samples = (first, Unknown("b", first.picture, "person"), Damaged("c", first.picture, "top-1"))
     plan = dataclasses.replace(PLAN, methods=("grad_cam",))
-    with pytest.warns(UserWarning, match="1 of 3 left out: custom lacks their class"):
+    with pytest.warns(UserWarning, match="1 of 3 left out: custom has no person"):
         counts = go(tmp_path, plan, dataset=Dataset("planted", samples))
     assert counts == {"finished": 1, "failed": 1}
-    with pytest.raises(LookupError, match="none of the classes of planted"):
+    with pytest.raises(LookupError, match="nothing of planted is left"):
         go(tmp_path, plan, dataset=Dataset("planted", samples[1:2]))
 
 

@@ -1,0 +1,85 @@
+"""The check of a copy names every broken file and compares the counts with the published ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from copies import ROBIN, SIDE, imagenet_s, own, voc07, write_ids, write_picture
+from PIL import Image
+
+from inrexp.commands.cli import main
+from inrexp.datasets.check import check_data, difficult_counts
+from inrexp.datasets.voc import Annotation, Box
+from inrexp.files import registry
+from inrexp.models.voc_resnet import VOC_CLASSES
+
+
+def test_the_check_compares_the_difficult_pairs_of_a_whole_copy_class_by_class(monkeypatch: pytest.MonkeyPatch):
+    boxes = (Box("dog", 1, 1, 5, 5, False), Box("cat", 1, 1, 20, 20, False))
+    annotations = [Annotation("000001", "000001.jpg", (20, 20), boxes)]
+    pairs = [int(label == "dog") for label in VOC_CLASSES]
+    published = {"voc07": {"pictures": 1}, "voc07-difficult": {"pictures": 1, "pairs_by_class": pairs}}
+    monkeypatch.setattr("inrexp.datasets.check.registry", lambda: published)
+    assert difficult_counts(annotations) == (["voc07-difficult: 1 pictures, 1 pairs"], [])
+    published["voc07-difficult"] = {"pictures": 2, "pairs_by_class": [int(label == "cat") for label in VOC_CLASSES]}
+    assert difficult_counts(annotations)[1] == [
+        "0 difficult pairs of cat, the published list has 1",
+        "1 difficult pairs of dog, the published list has 0",
+        "1 pictures with a difficult pair, the published list has 2",
+    ]
+    published["voc07"]["pictures"] = 4952
+    facts, problems = difficult_counts(annotations)
+    assert "a part is not compared" in facts[0]
+    assert problems == []
+
+
+def test_the_registry_s_pairs_by_class_add_up():
+    assert sum(registry()["voc07-difficult"]["pairs_by_class"]) == registry()["voc07-difficult"]["pairs"] == 2230
+
+
+def test_the_check_of_a_whole_folder_finds_nothing(tmp_path: Path):
+    assert check_data("folder", own(tmp_path)).problems == ()
+    assert str(check_data("packaged")).endswith("packaged: ok")
+
+
+def test_the_check_names_every_broken_file(tmp_path: Path):
+    imagenet_s(tmp_path, np.full((SIDE, SIDE), 77))  # no such class id
+    masks = tmp_path / "validation-segmentation" / ROBIN
+    write_ids(masks / "stray.png", np.full((SIDE, SIDE), 2))
+    write_picture(tmp_path / "validation" / ROBIN / "damaged.JPEG")
+    (tmp_path / "validation" / ROBIN / "damaged.JPEG").write_bytes(b"\xff\xd8 cut short")
+    write_picture(tmp_path / "validation" / ROBIN / "unmasked.JPEG")
+    write_picture(tmp_path / "validation" / "n99999999" / "odd.JPEG")
+    said = str(check_data("imagenet-s50", tmp_path))
+    for words in (
+        "one.png has the class id 77: wanted 0 to 2, or 1000",
+        "stray.png has no picture",
+        "damaged.JPEG is not a picture",
+        "no mask at",
+        "n99999999 is none of the 2 classes",
+        "3 pictures, imagenet-s50 has 752",
+    ):
+        assert words in said
+
+
+def test_the_check_of_voc07_compares_boxes_sizes_and_masks(tmp_path: Path):
+    voc07(tmp_path, {"000001": [("dog", 1, 1, 40, 9, 0)], "000002": [("dog", 1, 1, 9, 9, 0)]})
+    root = tmp_path / "VOCdevkit" / "VOC2007"
+    write_picture(root / "JPEGImages" / "000002.jpg", (20, 20))
+    Image.new("L", (SIDE, SIDE), 99).save(root / "SegmentationClass" / "000001.png")
+    Image.new("L", (SIDE, SIDE)).save(root / "SegmentationClass" / "000009.png")
+    report = check_data("voc07-difficult", tmp_path)
+    for words in ("is not inside 32 x 32 px", "class id 99", "000009.png has no picture", "is 20 x 20", "has 4952"):
+        assert any(words in problem for problem in report.problems), words
+    assert "a part is not compared" in str(report)
+
+
+def test_the_command_checks_a_copy_and_fails_for_a_broken_one(tmp_path: Path, capsys: pytest.CaptureFixture):
+    own(tmp_path)
+    assert main(["data", "check", "folder", "--folder", str(tmp_path)]) == 0
+    assert "folder: ok" in capsys.readouterr().out
+    (tmp_path / "masks" / "stray.png").write_bytes(b"")
+    assert main(["data", "check", "folder", "--folder", str(tmp_path)]) == 1
+    assert "stray.png has no picture" in capsys.readouterr().out
+    assert main(["data", "check", "imagenet-s50", "--folder", str(tmp_path / "none")]) == 2
+    assert "Get ImageNet-S50" in capsys.readouterr().err

@@ -1,0 +1,40 @@
+"""A folder of one's own: pictures, masks, labels.csv, and errors that name the file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from copies import IMAGENET, SIDE, own, write_picture
+
+from inrexp.datasets.named import load_dataset
+
+
+def test_a_folder_of_one_s_own_gives_targets_and_truths(tmp_path: Path):
+    (sample,) = load_dataset("folder", own(tmp_path, "name,target\na,espresso\n"))
+    assert sample.target(IMAGENET).indices == (967,)
+    assert int(sample.truth(IMAGENET).object.sum()) == 8 * SIDE
+    (plain,) = load_dataset("folder", own(tmp_path / "other"))
+    assert len(plain.target(IMAGENET).indices) == 1  # the top-1
+
+
+@pytest.mark.parametrize(
+    ("break_it", "error", "words"),
+    [
+        (lambda folder: (folder / "masks/a.png").unlink(), FileNotFoundError, "no mask at .*a.png for .*a.jpg"),
+        (lambda folder: write_picture(folder / "pictures/a.webp"), ValueError, "a.webp and .*a.jpg would share"),
+        (lambda folder: (folder / "labels.csv").write_text("name,target\nb,1\n"), ValueError, "no row for a.jpg"),
+        (lambda folder: (folder / "labels.csv").write_text("name,target\na,1\nb,1\n"), FileNotFoundError, "names b"),
+        (lambda folder: (folder / "labels.csv").write_text("picture\na\n"), ValueError, "columns name,target"),
+        (lambda folder: (folder / "pictures/a.jpg").unlink(), FileNotFoundError, "no pictures in"),
+    ],
+)
+def test_a_folder_s_errors_name_the_file(tmp_path: Path, break_it, error, words):
+    break_it(own(tmp_path))
+    with pytest.raises(error, match=words):
+        load_dataset("folder", tmp_path)
+
+
+def test_a_mask_of_zeros_and_ones_is_refused(tmp_path: Path):
+    own(tmp_path, mask=np.eye(SIDE, dtype=np.uint8))
+    with pytest.raises(ValueError, match="a.png marks nothing.*largest value is 1"):
+        load_dataset("folder", tmp_path).samples[0].truth(IMAGENET)
