@@ -4,11 +4,12 @@ Masks are (k, 1, h, w) in [0, 1], binary or soft: a soft mask counts by its weig
 An empty mask has no precision and no overlap: NaN, which the summaries leave out of the mean and count.
 """
 
-import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from scipy import stats
 
 from inrexp.baselines.saliency import top_ranked
 from inrexp.explanation import CUT, PAPER_AREAS, Attribution
@@ -46,13 +47,20 @@ class Score:
 
 def mean_precision(precisions: "torch.Tensor | Sequence[float]") -> Score:
     """Mean of `precision` over masks that are not empty."""
-    return _mean(torch.as_tensor(precisions, dtype=torch.float64))
+    return _mean(_on_cpu(precisions))
 
 
 def hit_rate(precisions: "torch.Tensor | Sequence[float]", *, threshold: float = HIT) -> Score:
     """Share of the masks with a precision above 1/2, of those that are not empty (section 3.3.1)."""
-    values = torch.as_tensor(precisions, dtype=torch.float64)
+    values = _on_cpu(precisions)
     return _mean(torch.where(values.isnan(), values, (values > threshold).to(values.dtype)))
+
+
+def _on_cpu(values: "torch.Tensor | Sequence[float]") -> torch.Tensor:
+    """The values in float64, on the CPU: Apple's GPUs have no float64, so the move comes first."""
+    if isinstance(values, torch.Tensor):
+        return values.detach().cpu().double()
+    return torch.as_tensor(values, dtype=torch.float64)
 
 
 def _mean(values: torch.Tensor) -> Score:
@@ -75,7 +83,7 @@ def monotonicity(mask: torch.Tensor) -> float:
     mask: (k, 1, h, w), k >= 2.
     """
     _check(mask, "mask", least=2)
-    areas = mask.mean(dim=(1, 2, 3))
+    areas = mask.mean(dim=(1, 2, 3)).cpu()
     return float((areas[1:] > areas[:-1]).double().mean())
 
 
@@ -203,7 +211,7 @@ def ranked_curve(
     for start in range(0, steps + 1, batch):
         mask = top_ranked(saliency, shares[start : start + batch]).to(image)
         seen = blend(image, perturbed, 1 - mask if delete else mask)
-        kept.append(classifier.probabilities(seen)[:, list(target.indices)].sum(1))
+        kept.append(classifier.probability(seen, target))
     return Curve(torch.tensor(shares, dtype=torch.float64), torch.cat(kept).cpu())
 
 
@@ -211,16 +219,9 @@ def rank_similarity(first: torch.Tensor, second: torch.Tensor) -> float:
     """Spearman's rank correlation of two maps, ties by their mean rank; 1 same order, 0 unrelated.  NaN if constant."""
     if first.shape != second.shape:
         raise ValueError(f"maps must have one shape, got {tuple(first.shape)} and {tuple(second.shape)}")
-    a, b = (_ranks(one.flatten().double()) for one in (first, second))
-    a, b = a - a.mean(), b - b.mean()
-    norm = math.sqrt(float(a.square().sum()) * float(b.square().sum()))
-    return float((a * b).sum()) / norm if norm > 0 else math.nan
-
-
-def _ranks(values: torch.Tensor) -> torch.Tensor:
-    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    return (last - (counts.double() - 1) / 2)[inverse]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)  # NaN says so
+        return float(stats.spearmanr(_on_cpu(first.flatten()), _on_cpu(second.flatten())).statistic)
 
 
 def _check(mask: torch.Tensor, name: str, least: int = 1) -> None:

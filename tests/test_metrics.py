@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from scipy.stats import spearmanr
 
 from inrexp import metrics
 from inrexp.baselines.saliency import SaliencyMap
@@ -112,14 +111,55 @@ def test_the_right_ranking_inserts_early_and_deletes_early():
     assert metrics.deletion(right, steps=4, perturbed=black).auc == pytest.approx(1 / 32)
 
 
-def test_rank_similarity_agrees_with_scipy_also_for_ties():
-    generator = torch.Generator().manual_seed(0)
-    first = torch.randint(0, 5, (1, 1, 6, 7), generator=generator).double()
-    second = first + torch.randn(1, 1, 6, 7, generator=generator)
-    wanted = spearmanr(first.flatten(), second.flatten()).statistic
-    assert metrics.rank_similarity(first, second) == pytest.approx(wanted, abs=1e-12)
-    assert metrics.rank_similarity(first, first) == pytest.approx(1.0)
-    assert math.isnan(metrics.rank_similarity(first, torch.ones_like(first)))
+def test_a_set_of_classes_is_inserted_and_deleted_by_the_classifiers_own_rule():
+    """Several sigmoids are averaged, as in `Classifier.probability`; their sum would reach 2."""
+
+    class Two(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(images), 3), 4.0, dtype=images.dtype)
+
+    classifier = Classifier(Two(), mean=[0.0] * 3, std=[1.0] * 3, size=8, activation="sigmoid")
+    image, several = torch.ones(1, 3, 8, 8), Target((0, 2), "two classes")
+    curve = metrics.ranked_curve(classifier, image, several, torch.rand(1, 1, 8, 8), steps=2)
+    assert curve.probability.tolist() == pytest.approx([float(classifier.probability(image, several))] * 3)
+    assert curve.auc < 1
+
+
+def test_rank_similarity_by_hand_also_for_ties():
+    one, other = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([10.0, 30.0, 20.0])
+    assert metrics.rank_similarity(one, other) == pytest.approx(1 - 6 * 2 / (3 * 8))
+    assert metrics.rank_similarity(one, one.square()) == pytest.approx(1.0)
+    tied = torch.tensor([1.0, 1.0, 2.0])  # ranks 1.5 1.5 3 against 1 2 3
+    assert metrics.rank_similarity(tied, one) == pytest.approx(math.sqrt(3) / 2)
+    assert math.isnan(metrics.rank_similarity(one, torch.ones(3)))
+
+
+class OnMps(torch.Tensor):
+    """A tensor as on one of Apple's GPUs: what is computed from it stays there until `.cpu()`, without float64."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function in (torch.Tensor.cpu, torch.Tensor.tolist, torch.Tensor.item, torch.Tensor.__float__):
+            with torch._C.DisableTorchFunctionSubclass():
+                found = function(*args, **(kwargs or {}))
+            return found.as_subclass(torch.Tensor) if isinstance(found, torch.Tensor) else found
+        found = super().__torch_function__(function, types, args, kwargs or {})
+        if isinstance(found, OnMps) and found.dtype == torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64")
+        return found
+
+
+def test_the_metrics_need_no_float64_on_the_gpu():
+    masks = boxes((0, 0, 2, 2), (0, 0, 3, 3), (0, 0, 4, 4)).as_subclass(OnMps)
+    with pytest.raises(TypeError, match="float64"):  # the stand-in does refuse
+        masks.double()
+    scores = metrics.precision(masks, TRUTH.as_subclass(OnMps))
+    assert metrics.mean_precision(scores).value == metrics.hit_rate(scores).value == 1.0
+    assert metrics.monotonicity(masks) == 1.0
+    assert 0 < metrics.disagreement(masks) < 1
+    assert metrics.nestedness(masks).tolist() == [1.0, 1.0]
+    assert metrics.rank_similarity(masks, masks) == pytest.approx(1.0)
+    assert metrics.area_error(masks, [0.1, 0.2, 0.3]).shape == (3,)
 
 
 @pytest.mark.parametrize(
