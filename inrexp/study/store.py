@@ -7,25 +7,26 @@ write-ahead log: that needs memory shared between the processes, which network f
 
 import contextlib
 import csv
+import io
 import os
 import socket
 import sqlite3
 import threading
 import time
 import uuid
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from inrexp.files import written_whole
 
 FILE = "results.sqlite"
 ROWS, SECONDS = "rows.csv", "seconds.csv"
-FORMAT = 1
+FORMAT = 2  # of the file: masks are PNG
 LEASE = 300.0  # s without a sign of life after which another machine's claims are free
 BUSY = 60.0  # s to wait while another process writes
 COLUMNS = {
@@ -42,7 +43,7 @@ COLUMNS = {
 IDENTITY = ("dataset", "model", "method", "preset", "settings", "sample", "seed", "iteration")  # the table's order
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS rows ({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())});
-CREATE TABLE IF NOT EXISTS masks (key TEXT PRIMARY KEY, names TEXT, height INTEGER, width INTEGER, data BLOB);
+CREATE TABLE IF NOT EXISTS masks (key TEXT PRIMARY KEY, names TEXT, png BLOB);
 CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT, host TEXT, pid INTEGER, beat REAL);
 """
 
@@ -125,9 +126,8 @@ class Results:
                 row = dict.fromkeys(COLUMNS) | one.row
                 fresh = database.execute(f"INSERT OR IGNORE INTO rows ({names}) VALUES ({values})", row).rowcount
                 if fresh and one.masks is not None:
-                    _, height, width = one.masks.shape
-                    packed = (row["key"], " ".join(one.names), height, width, _packed(one.masks))
-                    database.execute("INSERT OR REPLACE INTO masks VALUES (?, ?, ?, ?, ?)", packed)
+                    drawn = (row["key"], " ".join(one.names), to_png(one.masks))
+                    database.execute("INSERT OR REPLACE INTO masks VALUES (?, ?, ?)", drawn)
                 database.execute("DELETE FROM claims WHERE key = ?", (row["key"],))
 
     def forget_failed(self, keys: Sequence[str]) -> None:
@@ -147,13 +147,13 @@ class Results:
 
         Raises LookupError for a key that no row has.
         """
-        found = self._read("SELECT names, height, width, data FROM masks WHERE key = ?", (key,))
+        found = self._read("SELECT names, png FROM masks WHERE key = ?", (key,))
         if not found:
             if key not in self.states():
                 raise LookupError(f"no row {key!r} in {self.path}")
             return {}
-        ((names, height, width, data),) = found
-        return dict(zip(names.split(), _unpacked(data, height, width), strict=True))
+        ((names, png),) = found
+        return dict(zip(names.split(), from_png(png, len(names.split())), strict=True))
 
     def export(self) -> tuple[Path, Path]:
         """Write rows.csv, the same byte for byte for the same rows, and seconds.csv, which differs from run to run."""
@@ -221,14 +221,21 @@ def _runs(pid: int) -> bool:
     return True
 
 
-def _packed(masks: np.ndarray) -> bytes:
-    """Differences along a row, then zlib: two thirds of what zlib alone needs, about the size of a PNG."""
-    return zlib.compress(np.diff(masks, axis=-1, prepend=np.uint8(0)).tobytes(), 9)
+def to_png(masks: np.ndarray) -> bytes:
+    """Masks (k, h, w) uint8 as one PNG, each below the one before; with 1 bit a pixel where all are 0 or 255."""
+    drawn = Image.fromarray(masks.reshape(-1, masks.shape[-1]))
+    if np.isin(masks, (0, 255)).all():
+        drawn = drawn.convert("1", dither=Image.Dither.NONE)
+    file = io.BytesIO()
+    drawn.save(file, "PNG")
+    return file.getvalue()
 
 
-def _unpacked(data: bytes, height: int, width: int) -> np.ndarray:
-    steps = np.frombuffer(zlib.decompress(data), dtype=np.uint8).reshape(-1, height, width)
-    return steps.cumsum(axis=-1, dtype=np.uint8)
+def from_png(png: bytes, count: int) -> np.ndarray:
+    """The `count` masks of a PNG that `to_png` made, (count, h, w) uint8."""
+    with Image.open(io.BytesIO(png)) as drawn:
+        pixels = np.asarray(drawn.convert("L"))
+    return pixels.reshape(count, -1, pixels.shape[-1])
 
 
 def _write_csv(path: Path, names: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:

@@ -1,11 +1,13 @@
 """The store: claims, masks that come back, files that are refused."""
 
+import io
 import sqlite3
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from test_run import started
 
 from inrexp.study import store as results
@@ -66,11 +68,22 @@ def test_masks_come_back_as_they_were_put(tmp_path: Path):
             store.masks("c")
 
 
+def test_binary_masks_are_stored_with_one_bit_a_pixel():
+    binary = np.random.default_rng(0).integers(0, 2, (3, 16, 24), dtype=np.uint8) * 255
+    with Image.open(io.BytesIO(results.to_png(binary))) as drawn:
+        assert (drawn.mode, drawn.size) == ("1", (24, 48))
+    assert np.array_equal(results.from_png(results.to_png(binary), 3), binary)
+    soft = np.where(binary == 0, np.uint8(127), binary)
+    with Image.open(io.BytesIO(results.to_png(soft))) as drawn:
+        assert drawn.mode == "L"
+    assert np.array_equal(results.from_png(results.to_png(soft), 3), soft)
+
+
 def test_results_of_another_version_are_refused(tmp_path: Path):
     Results(tmp_path).close()
     with sqlite3.connect(tmp_path / results.FILE) as database:
         database.execute("PRAGMA user_version = 99")
-    with pytest.raises(ValueError, match="has format 99, this version writes 1"):
+    with pytest.raises(ValueError, match="has format 99, this version writes 2"):
         Results(tmp_path)
 
 
