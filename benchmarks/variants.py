@@ -2,8 +2,8 @@
 
     python benchmarks/variants.py [--dataset imagenet-s50 --folder FOLDER] [--limit 40] [--variants A B ...]
 
-Goes on where it stopped: a (variant, picture) that has its rows is not fitted again. Several can run at once on
-separate --out files; `cat` or pandas joins them.
+Goes on where it stopped: a (variant, picture) that has its rows is not fitted again. Several processes can run at once
+with different --variants and --out files; pandas.concat joins them.
 """
 
 import argparse
@@ -13,10 +13,8 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from inrexp import explain, load_classifier, load_picture
-from inrexp.commands.cli import shard
 from inrexp.datasets.named import load_dataset
 from inrexp.files import written_whole
-from inrexp.study.run import checked_shard
 from inrexp.study.variants import VARIANTS, measured
 
 
@@ -25,19 +23,17 @@ def main() -> None:
     parser.add_argument("--dataset", default="packaged")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--limit", type=int, help="this many samples, evenly spread")
-    parser.add_argument("--shard", type=shard, default=(1, 1), metavar="I/N", help="the i-th of n parts of them")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device")
     parser.add_argument("--out", type=Path, default=Path("data/results/variants.csv"))
     options = parser.parse_args()
-    part, parts = checked_shard(options.shard)
     classifier = load_classifier(device=options.device)
     dataset = load_dataset(options.dataset, folder=options.folder).known_to(classifier)
     samples = dataset.spread(options.limit)
     rows = pd.read_csv(options.out) if options.out.is_file() else pd.DataFrame(columns=["variant", "picture"])
     done = set(zip(rows["variant"], rows["picture"], strict=True))
-    todo = [(s, v) for v in options.variants for s in samples[part - 1 :: parts] if (v, s.name) not in done]
+    todo = [(s, v) for v in options.variants for s in samples if (v, s.name) not in done]
     for sample, variant in tqdm(todo, unit="fit"):
         found = explain(
             classifier,

@@ -123,17 +123,10 @@ def _add_study(study: argparse.ArgumentParser) -> None:
     study.add_argument("--model", default=plan.model)
     study.add_argument("--limit", type=int, help="this many pictures, evenly spread over the data set")
     study.add_argument("--batch", type=int, default=plan.batch, help="INR fits in one call")
-    study.add_argument("--shard", type=shard, default=(1, 1), metavar="I/N", help="the i-th of n parts of the study")
     study.add_argument("--cluster", metavar="PLACE", help=f"compute on Dask: {cluster.PLACES}")
     study.add_argument("--retry-failed", action="store_true", help="try again what failed before")
     study.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
     study.set_defaults(run=_study)
-
-
-def shard(text: str) -> tuple[int, int]:
-    """Text such as 2/4 as (2, 4)."""
-    part, _, parts = text.partition("/")
-    return int(part), int(parts)
 
 
 def _study(options: argparse.Namespace) -> int:
@@ -143,7 +136,6 @@ def _study(options: argparse.Namespace) -> int:
         options.results,
         folder=options.folder,
         device=options.device,
-        shard=options.shard,
         retry_failed=options.retry_failed,
         executor=cluster.on_cluster(plan, options.cluster, device=options.device) if options.cluster else None,
     )

@@ -1,8 +1,12 @@
 """Methods x pictures x seeds -> rows and masks (sections 3.3 and 3.4), resumable, shared between processes.
 
-What only says how the work is done (batch, shard, device, cluster) is no part of a row's key and may differ from one
-run to the next on the same folder. Batches are cut from the whole plan, never from what is missing, so an interrupted
-study gives the uninterrupted one's table byte for byte, on one kind of machine with the same number of threads.
+There are two ways to share a study's work. Claims (`store`): start the same command any number of times on one results
+folder, with nothing to set up. Dask (`cluster`): one command starts workers itself, gives each GPU its own, fills a
+queue such as Slurm's, and replaces workers that die.
+
+How the work is done (device, cluster) is no part of a row's key and may differ from one run to the next on the same
+folder. An interrupted study that is run again gives the uninterrupted one's table byte for byte, on one kind of machine
+with the same number of threads.
 """
 
 import contextlib
@@ -100,14 +104,6 @@ def in_turn(plan: StudyPlan, classifier: Classifier) -> Executor:
     return execute
 
 
-def checked_shard(shard: tuple[int, int]) -> tuple[int, int]:
-    """(i, n), the i-th of n parts.  Raises ValueError unless 1 <= i <= n."""
-    part, parts = shard
-    if not 1 <= part <= parts:
-        raise ValueError(f"shard must be i/n with 1 <= i <= n, got {part}/{parts}")
-    return part, parts
-
-
 def run_study(
     plan: StudyPlan,
     results: "str | Path",
@@ -116,7 +112,6 @@ def run_study(
     dataset: Dataset | None = None,
     classifier: Classifier | None = None,
     device: str | None = None,
-    shard: tuple[int, int] = (1, 1),
     retry_failed: bool = False,
     executor: Executor | None = None,
     progress: bool = True,
@@ -124,12 +119,11 @@ def run_study(
     """Compute what is missing in the folder `results` and export its tables; safe to kill, to repeat and to share.
 
     folder: where the data set lies.  dataset, classifier: instead of those that the plan names.
-    shard: (i, n), the i-th of n parts of about one size, 1 <= i <= n.  retry_failed: try again what failed before.
+    retry_failed: try again what failed before.
     executor: how tasks are computed, for instance `cluster.on_cluster`; None is one after another, here.
     Returns the number of rows by status: "finished", "failed", "collapsed to ...", "diverged ...".
     Ctrl-C raises KeyboardInterrupt with the finished rows kept and exported.  Raises OSError for a full disk.
     """
-    part, parts = checked_shard(shard)
     classifier = classifier or load_classifier(plan.model, device=device)
     whole = dataset or load_dataset(plan.dataset, folder)
     dataset = whole.known_to(classifier)
@@ -137,7 +131,7 @@ def run_study(
         warnings.warn("; ".join(dataset.facts[len(whole.facts) :]), stacklevel=2)
     if plan.dataset == "folder" and folder is not None:  # two readers' folders must not share rows
         dataset = dataclasses.replace(dataset, name=f"folder {Path(folder).resolve().name}")
-    tasks = tasks_of(plan, dataset, classifier)[part - 1 :: parts]
+    tasks = tasks_of(plan, dataset, classifier)
     keys = {key for task in tasks for job in task for key in job.keys}
     execute = executor or in_turn(plan, classifier)
     with Results(results) as store, tqdm(total=len(keys), unit="row", disable=not progress, smoothing=0) as bar:

@@ -1,4 +1,4 @@
-"""inrexp study: killed, interrupted, shared, full disks; a picture that fails; shards."""
+"""inrexp study: killed, interrupted, shared, full disks; a picture that fails."""
 
 import contextlib
 import dataclasses
@@ -29,7 +29,7 @@ from inrexp.study import run as study
 from inrexp.study import store as results
 from inrexp.study.plan import StudyPlan, tasks_of
 from inrexp.study.run import compute, run_study
-from inrexp.study.store import Result, Results
+from inrexp.study.store import Results
 
 PLANTED = plant()
 COMMAND = Path(sys.executable).parent / "inrexp"
@@ -293,28 +293,6 @@ def test_another_plan_on_the_same_folder_adds_rows_and_changes_none(whole: Path,
     assert len(after) == 2 * len(before) - 1
 
 
-@pytest.mark.parametrize("batch", [1, 4])
-def test_shards_cover_each_job_once(batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(
-        study,
-        "compute",
-        lambda plan, classifier, task, report: [
-            Result(row | {"status": "finished"}) for job in task for row in job.rows
-        ],
-    )
-    plan = dataclasses.replace(PLAN, batch=batch)
-    counts = [sum(go(tmp_path / str(part), plan, shard=(part, 3)).values()) for part in (1, 2, 3)]
-    keys = []
-    for part in (1, 2, 3):
-        with Results(tmp_path / str(part)) as store:
-            keys += store.states()
-    assert min(counts) > 0
-    tasks = tasks_of(plan, planted_dataset(), PLANTED.classifier)
-    assert sorted(keys) == sorted(key for task in tasks for job in task for key in job.keys)
-    with pytest.raises(ValueError, match=r"shard must be i/n with 1 <= i <= n, got 4/3"):
-        go(tmp_path, shard=(4, 3))
-
-
 def test_a_group_of_fits_gives_what_each_gives_alone(whole: Path, tmp_path: Path):
     go(tmp_path, dataclasses.replace(PLAN, methods=("inr",), batch=4))
     with Results(tmp_path) as store, Results(whole) as alone:
@@ -368,15 +346,12 @@ def test_the_command_says_what_is_there_and_what_failed(planted_command, tmp_pat
     assert said.out == f"4 rows: 2 failed, 2 finished; {tmp_path / results.ROWS}\n"
     assert "failed: stripes/broken, inr, FileNotFoundError: no picture at /nowhere.png" in said.err
     assert "--retry-failed tries again" in said.err
-    assert cli.main([*words, "--shard", "1/4"]) == 0
-    assert "1 rows: 1 finished" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--methods", "inr,smoothgrad"], "methods must be some of inr"),
-        (["--shard", "3/2"], "shard must be i/n"),
         (["--cluster", "ssh:host"], "cluster must be local:N"),
         (["--seeds", "0"], "seeds must be 1 or more, got 0"),
     ],
