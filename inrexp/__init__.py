@@ -10,31 +10,9 @@ torch.Size([1, 1, 224, 224])
 
 from importlib.metadata import version
 
-from inrexp.baselines.saliency import SaliencyMap
-from inrexp.datasets.pictures import load_picture
-from inrexp.explanation import PAPER_AREAS, Explanation
-from inrexp.methods import METHODS, explain, explain_many, extremal_perturbation, grad_cam, rise
-from inrexp.models.classifier import Classifier
-from inrexp.models.registry import load_classifier
-from inrexp.paper.algorithm1 import Explanations
-from inrexp.paper.presets import PRESETS
-from inrexp.paper.settings import FitConfig
+import lazy_loader
 
+# What the package offers stands in __init__.pyi. A name is imported when it is first used, so that commands which need
+# no torch answer at once.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = version("inrexp")
-__all__ = [
-    "METHODS",
-    "PAPER_AREAS",
-    "PRESETS",
-    "Classifier",
-    "Explanation",
-    "Explanations",
-    "FitConfig",
-    "SaliencyMap",
-    "explain",
-    "explain_many",
-    "extremal_perturbation",
-    "grad_cam",
-    "load_classifier",
-    "load_picture",
-    "rise",
-]

@@ -2,7 +2,7 @@
 
 Text: the words are equal, numbers are within one unit of their last printed digit; durations ("19 s") and stderr do not
 count.  Pictures: at most a thousandth of their tiles differ visibly.  Fits are chaotic: another CPU's rounding ends
-elsewhere, in the second digit. So every committed notebook says with which arithmetic it ran (`notebooks.arithmetic`);
+elsewhere, in the second digit. So every committed notebook says with which arithmetic it ran (`execution.arithmetic`);
 where this machine's differs, only cells tagged nbval-check-output are held to that, the others to the same kinds of
 output, the same number of lines and a similar picture, and pytest's summary says so. The assertions in the notebooks
 hold on any machine.
@@ -18,9 +18,9 @@ import pytest
 from nbval.plugin import IPyNbCell
 from PIL import Image
 
-from inrexp.commands import notebooks
+from inrexp.commands import execution, notebooks
 
-os.environ.update(notebooks.KERNEL)
+os.environ.update(execution.KERNEL)
 TILE = 8  # px
 VISIBLE = 0.06  # of the way from black to white, a tile's mean
 SAME, SIMILAR = 0.001, 0.5  # share of the tiles that may differ
@@ -93,7 +93,7 @@ def compare_outputs(cell: IPyNbCell, test, ref, skip_compare=None) -> bool:
     notebook = cell.parent
     if not hasattr(notebook, "exact"):
         stamp = notebook.nb.metadata.get(notebooks.STAMP, {})
-        notebook.exact = stamp.get("arithmetic") == notebooks.arithmetic()
+        notebook.exact = stamp.get("arithmetic") == execution.arithmetic()
         if not notebook.exact:
             told = "executed with another arithmetic: fitted numbers are not compared here"
             notebook.warn(pytest.PytestWarning(f"{notebook.name} was {told}"))

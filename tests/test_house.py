@@ -92,7 +92,8 @@ def test_the_order_names_what_there_is():
 def test_a_module_is_short_and_holds_something(module: str):
     lines = len(FILES[module].read_text().splitlines())
     assert (lines > LONGEST) == (module in TOO_LONG), f"{module} has {lines} lines: split it, or take it off TOO_LONG"
-    assert (lines < SHORTEST) == (module in TOO_SHORT), f"{module} has {lines} lines: join it, or take it off TOO_SHORT"
+    short = lines < SHORTEST and not module.startswith("commands.")  # a command may be a few options and a call
+    assert short == (module in TOO_SHORT), f"{module} has {lines} lines: join it, or take it off TOO_SHORT"
 
 
 def test_the_lists_of_what_does_not_hold_yet_name_modules_that_exist():

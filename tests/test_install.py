@@ -93,7 +93,7 @@ def test_the_readmes_commands_are_understood():
     assert lines
     for line in lines:
         words = line.split("#")[0].split()
-        assert cli._parser().parse_args(words).run is not None
+        assert cli.make_parser().parse_args(words).run is not None
 
 
 def test_the_readmes_python_uses_names_that_exist():

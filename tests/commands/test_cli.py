@@ -15,11 +15,15 @@ import torch
 from conftest import QUICK_FIT, Planted
 from PIL import Image
 
+import inrexp
 from inrexp import figures
-from inrexp.commands import cli
-from inrexp.datasets.pictures import load_picture, to_picture
+from inrexp.commands import arguments, cli, study
+from inrexp.commands import explain as command
+from inrexp.datasets.pictures import PACKAGED, load_picture, to_picture
 from inrexp.explanation import Explanation
+from inrexp.methods import DEFAULT_PRESET
 from inrexp.paper.presets import PRESETS
+from inrexp.study import cluster
 
 COMMAND = Path(sys.executable).parent / "inrexp"
 
@@ -27,7 +31,8 @@ COMMAND = Path(sys.executable).parent / "inrexp"
 @pytest.fixture
 def picture(planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The planted picture as a file; "planted" and "brief" are presets and every model is the planted one."""
-    monkeypatch.setattr(cli, "load_classifier", lambda name, device=None: planted.classifier)
+    monkeypatch.setattr(inrexp, "load_classifier", lambda name, device=None: planted.classifier)
+    monkeypatch.setattr(command, "PRESETS", (*arguments.PRESETS, "planted", "brief"))
     monkeypatch.setitem(PRESETS, "planted", QUICK_FIT)
     monkeypatch.setitem(PRESETS, "brief", dataclasses.replace(QUICK_FIT, steps=3))
     path = tmp_path / "stripes.v1.png"
@@ -47,8 +52,8 @@ def test_a_fit_that_collapsed_is_said_so_and_is_no_success(
         found.status = "collapsed to an empty mask"
         return found
 
-    explain = cli.explain
-    monkeypatch.setattr(cli, "explain", collapsed)
+    explain = inrexp.explain
+    monkeypatch.setattr(inrexp, "explain", collapsed)
     assert run(picture, "--preset", "planted", "--target", "stripes", "--steps", 5, "--out", tmp_path / "out") == 2
     said = capsys.readouterr().err
     assert "the fit collapsed to an empty mask: the masks above explain nothing; try another --seed" in said
@@ -178,11 +183,42 @@ def test_a_figure_that_cannot_be_written_leaves_no_half_of_it(
 
 
 def test_unknown_words_are_refused_by_the_parser(capsys: pytest.CaptureFixture):
-    for arguments in (["explain", "--preset", "fastest"], ["explode"], [], ["explain", "--seed", "one"]):
+    for words in (["explain", "--preset", "fastest"], ["explode"], ["explain", "--seed", "one"]):
         with pytest.raises(SystemExit) as caught:
-            cli.main(arguments)
+            cli.main(words)
         assert caught.value.code == 2
         assert "usage: inrexp" in capsys.readouterr().err
+
+
+def test_without_arguments_it_says_what_one_can_do(capsys: pytest.CaptureFixture):
+    assert cli.main([]) == 0
+    said = capsys.readouterr().out
+    for name in cli.COMMANDS:
+        assert f"    {name} " in said
+    assert "inrexp run start" in said
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--help"], ["study", "--help"], ["explain", "--preset", "fastest"], ["explode"], ["run"]]
+)
+def test_help_lists_and_errors_of_arguments_import_no_torch_and_answer_at_once(words: list[str]):
+    script = (
+        "import sys\nfrom inrexp.commands import cli\ntry:\n    cli.main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "slow = {'torch', 'timm', 'numpy', 'pandas', 'matplotlib', 'papermill'} & set(sys.modules)\n"
+        "assert not slow, slow"
+    )
+    begun = time.monotonic()
+    answer = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 0, answer.stderr
+    assert time.monotonic() - begun < 5  # half a second on a quiet machine
+
+
+def test_the_names_that_arguments_take_are_those_that_there_are():
+    assert tuple(PRESETS) == arguments.PRESETS
+    assert tuple(name for name, preset in PRESETS.items() if preset.source == "field") == arguments.FIELD_PRESETS
+    assert arguments.DEFAULT_PRESET == DEFAULT_PRESET
+    assert tuple(PACKAGED) == arguments.PICTURES
+    assert study.PLACES == cluster.PLACES
 
 
 def test_ctrl_c_during_the_fit_writes_what_was_fitted(
@@ -194,8 +230,8 @@ def test_ctrl_c_during_the_fit_writes_what_was_fitted(
 
         return explain(*arguments, **options, callback=stop)
 
-    explain = cli.explain
-    monkeypatch.setattr(cli, "explain", interrupted)
+    explain = inrexp.explain
+    monkeypatch.setattr(inrexp, "explain", interrupted)
     assert run(picture, "--preset", "planted", "--out", tmp_path / "out") == 130
     assert "inrexp: fit interrupted at step 10; what was fitted is kept" in capsys.readouterr().err
     numbers = json.loads((tmp_path / "out" / "stripes.v1.json").read_text())
@@ -206,9 +242,9 @@ def test_ctrl_c_before_the_fit_writes_nothing(picture: Path, tmp_path: Path, cap
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load_picture", interrupted)
+    monkeypatch.setattr(inrexp, "load_picture", interrupted)
     assert run(picture, "--out", tmp_path / "out") == 130
-    assert "inrexp: interrupted" in capsys.readouterr().err
+    assert "inrexp: interrupted. Finished files are complete" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

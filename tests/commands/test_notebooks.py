@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from PIL import Image
 
-from inrexp.commands import cli, notebooks
+from inrexp.commands import cli, execution, notebooks
 
 ROOT = Path(__file__).parents[2]
 PARAMETERS = """QUICK = True
@@ -140,7 +140,7 @@ def test_a_run_leaves_the_committed_notebook_and_a_quick_one_the_full_figure(
 
     def run(**options) -> tuple[Path, int]:
         values = notebooks.settings(tiny, {}, full=options.pop("full", False))
-        copy = notebooks.run(tiny, values, tmp_path / "out" / options.pop("to"), timeout=300, apart=False, **options)
+        copy = execution.run(tiny, values, tmp_path / "out" / options.pop("to"), timeout=300, apart=False, **options)
         return copy, copy.stat().st_mtime_ns
 
     full = run(to="full", full=True)
@@ -152,7 +152,7 @@ def test_a_run_leaves_the_committed_notebook_and_a_quick_one_the_full_figure(
     said = [Image.open(tmp_path / "figures" / name).info["inrexp-run"] for name in ("tiny.png", "tiny.quick.png")]
     assert said == ["full", "quick"]
     with pytest.raises(RuntimeError, match=r"tiny failed in cell \d+: .*running.ipynb"):
-        notebooks.run(tiny, {"RATE": "word"}, tmp_path / "out" / "quick", timeout=300, apart=True)
+        execution.run(tiny, {"RATE": "word"}, tmp_path / "out" / "quick", timeout=300, apart=True)
     assert "rate 0.50" in (tmp_path / "out" / "quick" / tiny.path.name).read_text()  # the earlier copy stays
 
 
@@ -160,7 +160,7 @@ def test_a_run_leaves_the_committed_notebook_and_a_quick_one_the_full_figure(
 def test_a_notebook_whose_code_no_longer_gives_its_numbers_or_its_picture_fails(folder: Path, tmp_path: Path):
     shutil.copy(ROOT / "notebooks" / "conftest.py", folder)
     first = folder / "01_tiny_example.ipynb"
-    notebooks.run_in_place(notebooks.read(first), timeout=300)
+    execution.run_in_place(notebooks.read(first), timeout=300)
     assert not notebooks.is_stale(notebooks.read(first))
 
     def edited(name: str, *changes: tuple[str, str], **stamp: str) -> notebooks.Notebook:

@@ -1,0 +1,47 @@
+"""Options that several commands share, and names that help and errors list without importing torch.
+
+`tests/commands/test_cli.py` compares each list with what the package has.
+"""
+
+import argparse
+
+PRESETS = (
+    "paper",
+    "paper_lattice",
+    "quick",
+    "crisp",
+    "crisp_learned",
+    "extremal_perturbation",
+    "extremal_perturbation_quick",
+)
+FIELD_PRESETS = tuple(name for name in PRESETS if not name.startswith("extremal"))
+DEFAULT_PRESET = "crisp"
+INTERRUPTED = 130  # the shell's exit status for Ctrl-C
+PICTURES = ("astronaut", "chelsea", "china", "coffee", "flower", "rocket")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """--device, the same words for every command."""
+    parser.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """--model, the same words for every command that loads one."""
+    parser.add_argument(
+        "--model",
+        default="efficientnet_lite0",
+        help="efficientnet_lite0, 1 or 2, which come as packages, or a torchvision model (default: efficientnet_lite0)",
+    )
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """--seed of one fit."""
+    parser.add_argument("--seed", type=int, default=0, help="of every random number that is drawn (default: 0)")
+
+
+def positive(text: str) -> int:
+    """A whole number of 1 or more, as an argument's type."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"wanted 1 or more, got {text}")
+    return value

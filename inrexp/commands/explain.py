@@ -1,0 +1,123 @@
+"""Explain one picture: an overlay, a strip of masks over areas, the numbers as JSON, and the field itself.
+
+The masks keep what is enough for the class (1 keeps a pixel, 0 blurs it). The field answers for every area in its
+range: `inrexp.Explanation.load` reads it.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import inrexp
+from inrexp.commands.arguments import DEFAULT_PRESET, INTERRUPTED, PICTURES, PRESETS, add_device, add_model, add_seed
+from inrexp.files import written_whole
+
+if TYPE_CHECKING:
+    import torch
+
+    from inrexp.explanation import Explanation
+
+STRIP = (0.025, 0.05, 0.1, 0.15, 0.2)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "picture", nargs="?", default="coffee", help=f"a file, or one of {', '.join(PICTURES)} (default: coffee)"
+    )
+    add_model(parser)
+    parser.add_argument("--target", help="class index or label (default: the model's top-1)")
+    parser.add_argument("--area", type=float, help="area of the overlay (default: the smallest that suffices)")
+    parser.add_argument(
+        "--preset",
+        default=DEFAULT_PRESET,
+        choices=PRESETS,
+        metavar="NAME",
+        help=f"{', '.join(PRESETS)} (default: crisp)",
+    )
+    parser.add_argument("--steps", type=int, help="other than the preset's")
+    add_seed(parser)
+    add_device(parser)
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Fit, write the files, print one line.  Returns 130 for a fit that Ctrl-C ended early."""
+    from inrexp import figures
+
+    _check(options)
+    picture = inrexp.load_picture(options.picture)
+    classifier = inrexp.load_classifier(options.model, device=options.device)
+    found = inrexp.explain(
+        classifier, picture, options.target, preset=options.preset, seed=options.seed, steps=options.steps
+    )
+    suffices = found.smallest_area(areas=None)
+    areas = found.held_areas or [area for area in STRIP if found.area_range[0] <= area <= found.area_range[1]]
+    low, high = found.area_range
+    area = options.area or suffices or high
+    stem = options.out / Path(options.picture).stem
+    for kind, figure in (("overlay", figures.overlay(found, area)), ("masks", figures.area_strip(found, areas))):
+        with figures.style(), written_whole(f"{stem}_{kind}.png") as temporary:
+            figure.savefig(temporary)
+    found.save(f"{stem}.safetensors")
+    with written_whole(f"{stem}.json") as temporary:
+        temporary.write_text(json.dumps(_numbers(found, areas), indent=2) + "\n")
+    answer = (
+        f"a* = {suffices:.3g}" if suffices else f"no area from {low:g} to {high:g} keeps p at {found.threshold:.2f}"
+    )
+    print(f"{found.target.label}: p = {found.unmasked:.2f} unmasked; {answer}; {found.seconds:.0f} s; {stem}_*.png")
+    if found.status.startswith("interrupted"):
+        return INTERRUPTED
+    if found.status != "finished":
+        usual = inrexp.PRESETS[options.preset].steps
+        raise RuntimeError(
+            f"the fit {found.status}: the masks above explain nothing; try another --seed"
+            + (f", or more --steps ({options.preset} has {usual})" if (options.steps or usual) < usual else "")
+        )
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """What would otherwise fail after the fit."""
+    config = inrexp.PRESETS[options.preset]
+    low, high = config.area_range
+    if options.area is not None and not low <= options.area <= high:
+        raise ValueError(f"--area must lie in the trained range [{low:g}, {high:g}], got {options.area:g}")
+    held = config.source_settings.get("areas")
+    if options.area is not None and held and options.area not in held:
+        raise ValueError(f"--area must be one of {held} with --preset {options.preset}, got {options.area:g}")
+    out = options.out.absolute()
+    there = next(folder for folder in (out, *out.parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(f"--out must be a folder that can be written to, got {options.out}")
+
+
+def _numbers(found: "Explanation", areas: Sequence[float]) -> dict:
+    from inrexp.explanation import CUT
+
+    def rounded(values: "torch.Tensor") -> list[float]:
+        return [round(float(value), 4) for value in values]
+
+    return {
+        "target": {"indices": list(found.target.indices), "label": found.target.label},
+        "unmasked_probability": round(found.unmasked, 4),
+        "threshold": round(found.threshold, 4),
+        "smallest_area": found.smallest_area(areas=None),
+        "smallest_area_cut": found.smallest_area(areas=None, cut=CUT),
+        "areas": list(areas),
+        "probability": rounded(found.probability(areas)),
+        "probability_cut": rounded(found.probability(areas, cut=CUT)),
+        "area_kept": rounded(found.mask(areas).mean((1, 2, 3))),
+        "area_kept_cut": rounded(found.mask(areas, cut=CUT).mean((1, 2, 3))),
+        "model": found.classifier_name,
+        "preset": found.preset,
+        "seed": found.seed,
+        "status": found.status,
+        "steps": len(found.history["loss"]),
+        "seconds": round(found.seconds, 1),
+        "versions": found.versions,
+    }

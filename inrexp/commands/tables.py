@@ -1,0 +1,40 @@
+"""Make tables 1 and 2 and their figures from the rows of a study.
+
+Each table is written as CSV, Markdown and LaTeX, with a list of the runs that have no number. Table 2 needs a study
+with several iterations of algorithm 1.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("results", type=Path, help="folder of `inrexp study`, or the CSV file that it exported")
+    parser.add_argument(
+        "--against", metavar="METHOD", help='what p compares with, as the table names it: "INR, paper" (default: INR)'
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out"), help="folder for table1.csv, table1.tex, ... (default: %(default)s)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read the rows, write the tables and their figures, print the paths."""
+    from inrexp import figures
+    from inrexp.figures import tables as table_figures
+    from inrexp.study import export, tables
+
+    rows, seconds = tables.read_rows(options.results), tables.read_seconds(options.results)
+    made = [tables.table_1(rows, reference=options.against)]
+    figure_of = {"table1_precision": table_figures.precision_by_method, "table1_areas": table_figures.smallest_areas}
+    if (rows["iteration"] > 1).any():
+        made.append(tables.table_2(rows))
+        figure_of["table2_precision"] = table_figures.precision_by_iteration
+    written = [path for table in made for path in export.write(table, options.out, seconds)]
+    quick = bool(export.reductions(rows))
+    for name, draw in figure_of.items():
+        written.append(figures.save_figure(draw(rows), name, quick=quick, folder=options.out))
+    print(*written, sep="\n")
+    return 0
