@@ -337,6 +337,7 @@ def planted_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "load_dataset", lambda name, folder: planted_dataset(pictures=2, broken=True))
     monkeypatch.setattr(study, "load_classifier", lambda name, device: PLANTED.classifier)
     monkeypatch.setitem(PRESETS, "brief", PLAN.preset)
+    monkeypatch.setattr("inrexp.commands.study.PRESETS", ("brief",))
 
 
 def test_the_command_says_what_is_there_and_what_failed(planted_command, tmp_path: Path, capsys):
