@@ -8,21 +8,31 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-DATA = Path(__file__).parents[1] / "data"  # the clone's
-REGISTRY = DATA / "registry.toml"
+PACKAGE = Path(__file__).parent
+# A wheel carries the repository's data/ as inrexp/data. In a clone data/ stands beside the package, as notebooks/ does.
+CLONE = None if (PACKAGE / "data").is_dir() else PACKAGE.parent
+DATA = PACKAGE / "data" if CLONE is None else CLONE / "data"
+REGISTRY = DATA / "registry.toml"  # what can be fetched, and the counts of a whole copy
+MASKS = DATA / "masks"  # regions drawn by hand
+CLASSES = DATA / "class_to_imagenet.json"  # VOC class -> ImageNet-1k classes
 VARIABLE = "INREXP_DATA"
 
 
 def data_folder() -> Path:
-    """Where fetched data stand: $INREXP_DATA, or data/external in the clone (git ignores it)."""
-    return Path(os.environ.get(VARIABLE) or REGISTRY.parent / "external")
+    """Where fetched data stand: $INREXP_DATA, else data/external in the clone, else ~/inrexp-data without a clone."""
+    given = os.environ.get(VARIABLE)
+    if given:
+        return Path(given)
+    return Path.home() / "inrexp-data" if CLONE is None else DATA / "external"
 
 
 @functools.cache
 def registry() -> dict[str, dict]:
     """Name -> what, source, terms, place and the facts that a check compares.  Raises FileNotFoundError without it."""
     if not REGISTRY.is_file():
-        raise FileNotFoundError(f"no {REGISTRY}: it stands in the repository's data/, clone it whole")
+        raise FileNotFoundError(
+            f"no {REGISTRY}: this copy of inrexp is incomplete; install it again, or clone it whole"
+        )
     return tomllib.loads(REGISTRY.read_text())
 
 

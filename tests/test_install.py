@@ -123,10 +123,9 @@ def test_the_house_is_complete():
     assert PROJECT["version"] == inrexp.__version__
 
 
-def test_setuptools_finds_every_package_and_nothing_else():
-    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
-    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "inrexp").rglob("*.py")}
-    assert set(find_packages(ROOT, **told)) == {".".join(folder.parts) for folder in folders}
+def test_setuptools_is_told_of_every_package_and_of_the_data():
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert set(told) == {*find_packages(ROOT, include=["inrexp*"]), "inrexp.data"}
 
 
 def test_importing_is_silent_and_leaves_the_global_generator_alone():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import inrexp
+from inrexp.files import CLONE
 
 RESERVED = {"QUICK": "--full", "FULL": "--full", "DEVICE": "--device"}  # the option that sets each
 STAMP = "inrexp"  # the key of our notes in a notebook's metadata
@@ -47,12 +47,17 @@ class Notebook:
 
 
 def notebooks(folder: Path | None = None) -> list[Notebook]:
-    """Every notebook of a folder in order; default the clone's own, else ./notebooks."""
-    here = Path(inrexp.__file__).parent.parent / "notebooks"
-    folder = folder or (here if here.is_dir() else Path("notebooks"))
+    """Every notebook of a folder in order; default the clone's own, without a clone ./notebooks.
+
+    Raises FileNotFoundError where there are none: an installed package carries no notebooks.
+    """
+    folder = folder or (CLONE or Path.cwd()) / "notebooks"
     found = [read(path) for path in sorted(folder.glob("*.ipynb"))]
     if not found:
-        raise FileNotFoundError(f"no notebooks in {folder.resolve()}: run this inside a clone of the repository")
+        raise FileNotFoundError(
+            f"no notebooks in {folder.resolve()}: they are part of the repository and not of the installed package. "
+            "Clone the repository and run `inrexp run` in the clone"
+        )
     return found
 
 

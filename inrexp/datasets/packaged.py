@@ -10,11 +10,9 @@ from PIL import Image, ImageDraw
 
 from inrexp.datasets.imagenet_s import ImageNetSample
 from inrexp.datasets.samples import Dataset, Truth, to_truth
-from inrexp.files import DATA, written_whole
+from inrexp.files import MASKS, written_whole
 from inrexp.models.classifier import Classifier
 from inrexp.models.registry import IMAGENET_LABELS
-
-MASKS = DATA / "masks"
 
 
 def region_names(picture: str, *, folder: "str | Path" = MASKS) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from torchvision.datasets import VOCDetection
 
 from inrexp.datasets.samples import Dataset, Sample, Truth, class_ids, truth_of
-from inrexp.files import REGISTRY, how_to_get, registry
+from inrexp.files import CLASSES, how_to_get, registry
 from inrexp.models.classifier import Classifier, Target
 from inrexp.models.registry import IMAGENET_LABELS
 from inrexp.models.voc_resnet import VOC_CLASSES
@@ -133,7 +133,7 @@ class VOCSample(Sample):
 
 def imagenet_instances() -> dict[str, list[int]]:
     """VOC class -> ImageNet-1k indices, by their names; [] for person."""
-    return json.loads((REGISTRY.parent / "class_to_imagenet.json").read_text())["voc"]
+    return json.loads(CLASSES.read_text())["voc"]
 
 
 def load_voc07(folder: Path, *, difficult: bool = False) -> Dataset:
