@@ -1,4 +1,5 @@
 from . import baselines as baselines
+from . import comparison as comparison
 from . import datasets as datasets
 from . import explanation as explanation
 from . import figures as figures
@@ -9,10 +10,12 @@ from . import paper as paper
 from . import study as study
 from . import widgets as widgets
 from .baselines.saliency import SaliencyMap as SaliencyMap
+from .comparison import METHODS as METHODS
+from .comparison import Method as Method
+from .comparison import register as register
 from .datasets.pictures import load_picture as load_picture
 from .explanation import PAPER_AREAS as PAPER_AREAS
 from .explanation import Explanation as Explanation
-from .methods import METHODS as METHODS
 from .methods import explain as explain
 from .methods import explain_many as explain_many
 from .methods import extremal_perturbation as extremal_perturbation

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from inrexp.baselines.grad_cam import grad_cam_map
 from inrexp.baselines.rise import rise_map
 from inrexp.baselines.saliency import SaliencyMap
 from inrexp.datasets.pictures import MIN_SIDE, load_picture
-from inrexp.explanation import Attribution, Explanation
+from inrexp.explanation import Explanation
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.algorithm1 import Explanations, NumberedCallback, explain_in_turn, explain_jointly
 from inrexp.paper.fit import Callback, Problem, fit
@@ -287,13 +287,3 @@ def saliency_map(
     return SaliencyMap(
         saliency, image=image, target=target, classifier=classifier, method=method, seed=seed, seconds=seconds
     )
-
-
-Method = Callable[..., Attribution]
-# name -> method(classifier, picture, target, *, seed, progress, ...); a new method is a function and a line here.
-METHODS: dict[str, Method] = {
-    "inr": explain,
-    "extremal_perturbation": extremal_perturbation,
-    "grad_cam": grad_cam,
-    "rise": rise,
-}

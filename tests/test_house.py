@@ -19,7 +19,9 @@ ORDER = (
     "baselines",
     "explanation",
     "explanations",
+    "method",
     "methods",
+    "comparison",
     "metrics",
     "study",
     "figures",
@@ -30,7 +32,7 @@ DRAWS = ("figures", "widgets", "commands")  # rooms that may draw
 DRAWING = {"matplotlib", "seaborn", "ipywidgets", "anywidget"}
 SHORTEST, LONGEST = 50, 300  # lines of a module
 # What does not hold yet. An entry that is mended has to go: the tests below fail while it stays.
-TOO_LONG = {"paper.algorithm1", "paper.fit", "explanation", "study.tables"}
+TOO_LONG = {"paper.algorithm1", "paper.fit", "explanation"}
 TOO_SHORT = {"paper.perturb", "datasets.named", "models.randomise"}
 UPWARDS = {("paper.algorithm1", "explanation"), ("baselines.saliency", "explanation")}
 TESTS_OF_SEVERAL = {"widgets/test_browser"}  # beside those that are named after a module or a room

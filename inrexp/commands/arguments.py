@@ -4,6 +4,7 @@
 """
 
 import argparse
+from pathlib import Path
 
 PRESETS = (
     "paper",
@@ -37,6 +38,18 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """--seed of one fit."""
     parser.add_argument("--seed", type=int, default=0, help="of every random number that is drawn (default: 0)")
+
+
+def add_plugin(parser: argparse.ArgumentParser) -> None:
+    """--plugin, for the commands that know of methods."""
+    parser.add_argument(
+        "--plugin",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="a Python file that registers methods of your own (notebook 13)",
+    )
 
 
 def positive(text: str) -> int:

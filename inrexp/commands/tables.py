@@ -7,6 +7,8 @@ with several iterations of algorithm 1.
 import argparse
 from pathlib import Path
 
+from inrexp.commands.arguments import add_plugin
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
@@ -17,16 +19,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("out"), help="folder for table1.csv, table1.tex, ... (default: %(default)s)"
     )
+    add_plugin(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Read the rows, write the tables and their figures, print the paths."""
     from inrexp import figures
+    from inrexp.comparison import load_methods
     from inrexp.figures import tables as table_figures
     from inrexp.study import export, tables
+    from inrexp.study.rows import read_rows, read_seconds
 
-    rows, seconds = tables.read_rows(options.results), tables.read_seconds(options.results)
+    for path in options.plugin:
+        load_methods(path)
+    rows, seconds = read_rows(options.results), read_seconds(options.results)
     made = [tables.table_1(rows, reference=options.against)]
     figure_of = {"table1_precision": table_figures.precision_by_method, "table1_areas": table_figures.smallest_areas}
     if (rows["iteration"] > 1).any():

@@ -1,4 +1,4 @@
-"""Drawing only: how a study's numbers are spread over its pictures.  The rows are those of `tables.read_rows`."""
+"""Drawing only: how a study's numbers are spread over its pictures.  The rows are those of `rows.read_rows`."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from inrexp.comparison import METHODS, Method
 from inrexp.models.classifier import Classifier
 from inrexp.models.registry import load_classifier
 from inrexp.study.plan import StudyPlan, Task
@@ -56,7 +57,8 @@ def on_cluster(
                     if not task:
                         more = task is None  # None: other processes have all that is left for now
                         break
-                    pending[client.submit(_work, plan, classifier, device, task, pure=False)] = task
+                    method = METHODS[task[0].method]
+                    pending[client.submit(_work, plan, method, classifier, device, task, pure=False)] = task
                 renew()
                 if not pending:
                     time.sleep(POLL if more else 0)
@@ -70,7 +72,11 @@ def on_cluster(
     return execute
 
 
-def _work(plan: StudyPlan, classifier: Classifier | None, device: str | None, task: Task) -> list[Result]:
+def _work(
+    plan: StudyPlan, method: Method, classifier: Classifier | None, device: str | None, task: Task
+) -> list[Result]:
+    """What a worker does.  The method travels with the task, since a reader's own is not in the worker's package."""
+    METHODS[method.name] = method
     return compute(plan, classifier or _loaded(plan.model, device), task)
 
 

@@ -6,16 +6,14 @@ from typing import Any
 
 import pandas as pd
 
+from inrexp.comparison import METHODS, Method
 from inrexp.files import written_whole
-from inrexp.paper.presets import PRESETS
-from inrexp.study.tables import LEVEL, RESAMPLES, Table, family, left_out, seconds_table, settings_of
+from inrexp.study.rows import settings_of
+from inrexp.study.tables import LEVEL, RESAMPLES, Table, family, left_out, seconds_table
 
-# The paper's own setting: sections 3.3 and 3.4; 800 steps and 8000 masks are those of the published methods.
+# The data and the models of section 3.3. The settings of a method stand in its record (`Method.published`).
 PAPER_DATA = {"imagenet-s": ("imagenet-s50", 752, 50), "voc": ("voc07-difficult", 2230, 20)}  # pictures, classes
 PAPER_MODELS = {"imagenet-s": ("resnet50", "torchvision's ResNet50"), "voc": ("resnet50_voc", "TorchRay's ResNet50")}
-PAPER_PRESETS = {"inr": "paper", "extremal_perturbation": "extremal_perturbation"}
-PAPER_SETTINGS = {"inr": {"steps": 4000}, "extremal_perturbation": {"steps": 800}, "rise": {"masks": 8000}}
-PAPER_SEEDS = 5
 TITLES = {
     "table1": "Precision (hit rate) of each method on each data set.",
     "table2": "Precision (hit rate) of consecutive explanations, and of the best of them for each picture and seed.",
@@ -35,6 +33,7 @@ FURTHER = {
     "deletion": "Deletion",
 }
 FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"  # no wider than the page
+# pandas escapes cells but no caption, and leaves < and > as they are; this is for both.
 ESCAPES = str.maketrans(
     {**{sign: f"\\{sign}" for sign in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"\\": r"\textbackslash{}", "<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "]": "{]}"}
@@ -74,22 +73,30 @@ def _of_data(dataset: str, model: str, pictures: int, classes: int) -> list[str]
 
 def _of_method(runs: pd.DataFrame, pictures: int) -> list[str]:
     """One method's, on one data set of so many pictures."""
-    found = []
     method, preset = runs[["method", "preset"]].iloc[0]
-    settings = settings_of(runs["settings"].iloc[0])
-    if method in PAPER_PRESETS and preset != PAPER_PRESETS[method]:
-        found.append(f"preset {preset} (paper: {PAPER_PRESETS[method]})")
-    for name, wanted in PAPER_SETTINGS.get(method, {}).items():
-        value = settings.get(name, getattr(PRESETS.get(preset), name, "unknown"))
-        if value != wanted:
-            found.append(f"{value} {name} (published: {wanted})")
+    record = METHODS.get(method)
+    found = _of_settings(record, preset, settings_of(runs["settings"].iloc[0]))
     seeds = runs["seed"].nunique()
-    if seeds < PAPER_SEEDS and method == "inr":  # section 3.3.1 has five seeds for the field and none for the others
-        found.append(f"{seeds} seed{'s' * (seeds > 1)} (paper: {PAPER_SEEDS})")
+    if record and seeds < record.seeds:
+        found.append(f"{seeds} seed{'s' * (seeds > 1)} (paper: {record.seeds})")
     if runs["sample"].nunique() < pictures:
         found.append(f"{runs['sample'].nunique()} of the {pictures} pictures")
     if len(runs) < runs["sample"].nunique() * seeds * runs["iteration"].nunique():
         found.append("not every seed and iteration of every picture")
+    return found
+
+
+def _of_settings(record: Method | None, preset: str, settings: Mapping[str, Any]) -> list[str]:
+    """Where a method's options are not those of its publication."""
+    if record is None or record.published is None:
+        return ["not a method of the paper"]
+    found = []
+    for name, wanted in record.published.items():
+        value = preset if name == "preset" else settings.get(name, "unknown")
+        if value != wanted:
+            found.append(
+                f"preset {value} (paper: {wanted})" if name == "preset" else f"{value} {name} (published: {wanted})"
+            )
     return found
 
 
@@ -98,28 +105,34 @@ def caption(table: Table) -> str:
     frame = table.frame
     said = [
         TITLES[table.name],
-        "Means over seeds, then over pictures (n).",
-        f"Brackets [ ]: {LEVEL:.0%} percentile bootstrap over pictures, {RESAMPLES} resamples.",
-        f"Precision is that of the mask at a*, cut at {_settings(table.rows, 'cut')}, over the pictures that have one"
-        + _of_maps(table.rows)
-        + f"; the threshold of a* is {_settings(table.rows, 'threshold')}. Runs without an a* and runs that failed are "
-        "counted, beside the pictures all of whose runs are such, and named in the list beside this table "
+        "Each number is a mean over seeds, then over pictures; n is the number of pictures.",
+        f"Brackets [ ] hold the {LEVEL:.0%} percentile bootstrap over pictures, with {RESAMPLES} resamples.",
+        f"The precision of masks is that of the mask at a*, cut at {_settings(table.rows, 'cut')}, over the pictures "
+        f"that have an a*. The threshold of a* is {_settings(table.rows, 'threshold')}.",
+        *_of_maps(table.rows),
+        "The table counts the runs that have no a*, whose fit collapsed (or diverged) and so left no explanation, or "
+        "that failed with an error, and the pictures for which every run did. The list beside the table names them "
         f"({table.name}_left_out.csv).",
     ]
     if "against" in frame and frame["against"].notna().any():
         against = frame.dropna(subset="against").groupby("against")["dataset"].unique()
         names = " and ".join(f"{name} (on {', '.join(where)})" for name, where in against.items())
-        said.append(f"Difference: the method less {names}; p: paired t-test over the pictures of both, uncorrected.")
+        said.append(
+            f"The difference is the method's mean less that of {names}. p is of a paired t-test over the pictures that "
+            "both have, uncorrected for the number of tests."
+        )
     if (frame["published_on"] != "").any():
-        said.append("Paper: what its text gives, measured on the data set named.")
+        said.append('The column "Paper" has what the paper\'s text gives, measured on the data set named there.')
     short = "; ".join(f"{subject}: {', '.join(found)}" for subject, found in reductions(table.rows).items())
     return " ".join([*said, f"{REDUCTIONS}{short}." if short else WHOLE])
 
 
-def _of_maps(rows: pd.DataFrame) -> str:
-    """GradCAM and RISE are cut at a value, not at an area; nothing where a table has neither."""
+def _of_maps(rows: pd.DataFrame) -> list[str]:
+    """Maps are cut at a value and not at an area; nothing is said where a table has none."""
     cut = _settings(rows, "map_cut")
-    return "" if cut == NONE else f" (saliency maps need no a*: all pictures, the map in [0, 1] cut at {cut})"
+    if cut == NONE:
+        return []
+    return [f"Saliency maps are scaled to [0, 1] and cut at {cut}; they need no a*, so all their pictures count."]
 
 
 def _settings(rows: pd.DataFrame, name: str) -> str:
@@ -157,6 +170,7 @@ def _basis(line: Mapping[Hashable, Any]) -> dict[str, str]:
         "Pictures": f"{line['pictures']} of {line['pictures_asked']}",
         "Runs": str(line["runs"]),
         "Without a*": _counted(line["runs_without_star"], line["pictures_without_star"]),
+        "Collapsed": _counted(line["runs_collapsed"], line["pictures_collapsed"]),
         "Failed": _counted(line["runs_failed"], line["pictures_failed"]),
     }
     if line["published_on"]:
@@ -169,11 +183,10 @@ def _basis(line: Mapping[Hashable, Any]) -> dict[str, str]:
 
 
 def markdown(table: Table) -> str:
-    blocks = [f"**Table {table.name[-1]}.** {_markdown_cell(caption(table))}"]
+    blocks = [f"**Table {table.name[-1]}.** {_plain(caption(table))}"]
     for title, part in parts(table).items():
-        lines = [part.columns, ["---"] * len(part.columns), *part.itertuples(index=False)]
-        rows = "\n".join("| " + " | ".join(_markdown_cell(cell) for cell in line) + " |" for line in lines)
-        blocks.append((f"{title}:\n\n" if title else "") + rows)
+        drawn = part.rename(columns=_plain).map(_plain).to_markdown(index=False, disable_numparse=True)
+        blocks.append((f"{title}:\n\n" if title else "") + drawn)
     return "\n\n".join(blocks) + "\n"
 
 
@@ -187,10 +200,8 @@ def latex(table: Table) -> str:
     ]
     for title, part in parts(table).items():
         lines += [rf"\medskip {escaped(title)}\par"] if title else []
-        rows = [" & ".join(map(escaped, line)) + r" \\" for line in part.itertuples(index=False)]
-        head = " & ".join(map(escaped, part.columns)) + r" \\"
-        lines += [FITTED + rf"\begin{{tabular}}{{{'l' * len(part.columns)}}}", r"\toprule", head, r"\midrule", *rows]
-        lines += [r"\bottomrule", r"\end{tabular}}\par"]
+        drawn = part.style.format(escaped).format_index(escaped, axis="columns").hide(axis="index")
+        lines.append(FITTED + drawn.to_latex(hrules=True, column_format="l" * len(part.columns)).strip() + r"}\par")
     return "\n".join([*lines, r"\end{table*}"]) + "\n"
 
 
@@ -223,7 +234,8 @@ def _iteration(number: str) -> str:
     return f"iteration {number}" if number.isdigit() else "best"
 
 
-def _markdown_cell(text: str) -> str:
+def _plain(text: str) -> str:
+    """Text for Markdown in which no sign has a meaning there; tabulate leaves that to its caller."""
     return text.replace("*", r"\*").replace("|", r"\|").replace("<", "&lt;").replace("_", r"\_")
 
 

@@ -2,50 +2,43 @@
 
 import dataclasses
 import hashlib
-import inspect
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from inrexp.comparison import METHODS
 from inrexp.datasets.samples import Dataset, Sample
 from inrexp.explanation import CUT, PAPER_CUTS
-from inrexp.methods import DEFAULT_PRESET, EXTREMAL, METHODS, config_of, extremal_config
 from inrexp.models.classifier import Classifier
-from inrexp.paper.settings import FitConfig
 from inrexp.study.scores import Judging
-from inrexp.study.store import IDENTITY
-
-FORMAT = 1  # of what a row means: raise it when a number is computed otherwise, also by another default (test_plan.py)
-SEEDLESS = ("extremal_perturbation", "grad_cam")  # they draw no random number: one seed says all
-NO_SETTING = ("seed", "progress", "callback", "batch")  # of a method's options: these do not change its answer
+from inrexp.study.store import FORMAT, KEYED, key_of
 
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What a study is: every field but `batch` and `limit` is part of a result's key.
+    """What a study is. A row's key holds all of it but `limit`, `seeds` and `iterations`, which say how many rows.
 
-    dataset: a name that `datasets.load_dataset` knows.  model: one that `load_classifier` knows.
-    methods: names in METHODS.  seeds: 0 to seeds - 1, each a row (a single one for a method without random numbers).
-    iterations: explanations of algorithm 1 for the INR; the other methods have one.
-    preset, steps: the INR's; a FitConfig counts as preset "custom".  extremal_preset, extremal_steps: the same for
-        extremal perturbations; their steps are rescaled as `extremal_config` says.
-    rise_masks: 8000 with its authors.
+    dataset: a name that `datasets.load_dataset` knows.  called: what rows and tables call the data set; None is the
+        name of the data set, and of a reader's own folder "folder NAME".
+    model: one that `load_classifier` knows.
+    methods: names in METHODS.  options: name of a method -> its options that are not the defaults.
+    seeds: 0 to seeds - 1, each a row (a single one for a method without random numbers).
+    iterations: explanations by algorithm 1, of methods that have it; the others have one.
     threshold: Phi_0 of eq. 5; None is half of the unmasked probability.  cut: where masks are cut to 0/1.
-    map_cut: where saliency maps scaled to [0, 1] are cut; None is section 3.4's, 0.2 or for VOC 0.5.
+    map_cut: where saliency maps scaled to [0, 1] are cut; None is section 3.4's value, 0.2 or for VOC 0.5.
     curve_steps: of insertion and deletion.
     limit: this many samples, evenly spread over the data set (which is sorted by class), not its first ones.
-    batch: INR fits in one call; faster on a GPU, and the last bits of a row may depend on it.
+    batch: fits in one call, of methods that can. Rounding differs beside other fits, and a fit amplifies it: the key of
+        such a row holds the fits beside it.
     """
 
     dataset: str = "packaged"
+    called: str | None = None
     methods: tuple[str, ...] = tuple(METHODS)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     seeds: int = 5
     iterations: int = 1
-    preset: str | FitConfig = DEFAULT_PRESET
-    steps: int | None = None
-    extremal_preset: str = EXTREMAL
-    extremal_steps: int | None = None
-    rise_masks: int = 8000
     threshold: float | None = None
     cut: float = CUT
     map_cut: float | None = None
@@ -55,10 +48,11 @@ class StudyPlan:
     batch: int = 1
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.methods if name not in METHODS]
+        unknown = [name for name in (*self.methods, *self.options) if name not in METHODS]
         if unknown or not self.methods or len(set(self.methods)) < len(self.methods):
-            raise ValueError(f"methods must be some of {', '.join(METHODS)}, each once; got {', '.join(self.methods)}")
-        for name in ("seeds", "iterations", "rise_masks", "curve_steps", "batch", "limit", "steps", "extremal_steps"):
+            got = ", ".join(unknown or self.methods) or "none"
+            raise ValueError(f"methods must be some of {', '.join(METHODS)}, each once; got {got}")
+        for name in ("seeds", "iterations", "curve_steps", "batch", "limit"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, got {value}")
@@ -66,20 +60,12 @@ class StudyPlan:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {value}")
-        self.config("inr"), self.config("extremal_perturbation")
+        for name in (*self.methods, *self.options):
+            METHODS[name].checked(self.options_of(name))
 
-    def config(self, method: str) -> FitConfig | None:
-        """The fit's settings; None for a method that is not fitted."""
-        if method == "extremal_perturbation":
-            return extremal_config(self.extremal_preset, steps=self.extremal_steps)
-        if method != "inr":
-            return None
-        _, config = config_of(self.preset)
-        return config if self.steps is None else dataclasses.replace(config, steps=self.steps)
-
-    def preset_of(self, method: str) -> str | None:
-        names = {"inr": config_of(self.preset)[0], "extremal_perturbation": self.extremal_preset}
-        return names.get(method)
+    def options_of(self, method: str) -> Mapping[str, Any]:
+        """The method's options that are not the defaults."""
+        return self.options.get(method, {})
 
     @property
     def judging(self) -> Judging:
@@ -92,26 +78,11 @@ class StudyPlan:
         )
 
     def settings(self, method: str) -> dict[str, Any]:
-        """What a row of the method depends on, the model's weights apart: of a fit its steps and every value that is
-        not FitConfig's default, so that a FitConfig with one more option leaves finished rows as they are."""
-        config = self.config(method)
-        judging = dataclasses.asdict(self.judging)
+        """What a row of the method depends on, beside the model's weights and the sample."""
+        record, judging = METHODS[method], dataclasses.asdict(self.judging)
         judging["threshold"] = "half of the unmasked probability" if self.threshold is None else self.threshold
-        if config is not None:
-            del judging["map_cut"]
-            usual = dataclasses.asdict(FitConfig())
-            own = {name: value for name, value in dataclasses.asdict(config).items() if value != usual[name]}
-            return {"fit": {"steps": config.steps, **own}, **judging}
-        del judging["cut"]  # a map's masks are binary
-        options = inspect.signature(METHODS[method]).parameters.values()
-        held = {one.name: one.default for one in options if one.kind is one.KEYWORD_ONLY and one.name not in NO_SETTING}
-        return held | self.options(method) | judging
-
-    def options(self, method: str) -> dict[str, Any]:
-        """Keywords for the method's function."""
-        if method == "extremal_perturbation":
-            return {"preset": self.extremal_preset, "steps": self.extremal_steps}
-        return {"masks": self.rise_masks} if method == "rise" else {}
+        del judging["map_cut" if record.answers == "masks" else "cut"]  # a map's masks are binary
+        return record.settings(self.options_of(method)) | judging
 
 
 @dataclass(frozen=True)
@@ -121,8 +92,11 @@ class Job:
     sample: Sample
     method: str
     seed: int
-    keys: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]  # what is known of each row before it is computed
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(row["key"] for row in self.rows)
 
 
 Task = tuple[Job, ...]  # computed in one call
@@ -138,41 +112,50 @@ def digest_of(classifier: Classifier) -> str:
 
 
 def tasks_of(plan: StudyPlan, dataset: Dataset, classifier: Classifier) -> list[Task]:
-    """The whole plan, picture by picture; INR jobs in groups of `plan.batch`, in this order."""
+    """The whole plan, picture by picture; jobs of methods that run together in groups of `plan.batch`, in this order.
+
+    Groups are cut from the whole plan, never from what is missing, so that a study that goes on has the same ones.
+    """
     weights = digest_of(classifier)
-    settings = {
-        method: json.dumps({**plan.settings(method), "weights": weights}, sort_keys=True) for method in plan.methods
+    of_method = {
+        name: {
+            "method": name,
+            "preset": METHODS[name].preset(plan.options_of(name)),
+            "settings": json.dumps({**plan.settings(name), "weights": weights}, sort_keys=True),
+        }
+        for name in plan.methods
     }
     tasks: list[Task] = []
-    group: list[Job] = []
+    groups: dict[str, list[Job]] = {}
     for sample in dataset.spread(plan.limit):
+        known = {
+            "format": FORMAT,
+            "dataset": dataset.name,
+            "sample": sample.name,
+            "label": sample.label,
+            "contents": sample.digest(classifier),
+            "model": classifier.name,
+        }
         for method in plan.methods:
-            for seed in range(1 if method in SEEDLESS else plan.seeds):
-                known = {
-                    "dataset": dataset.name,
-                    "sample": sample.name,
-                    "label": sample.label,
-                    "model": classifier.name,
-                    "method": method,
-                    "preset": plan.preset_of(method),
-                    "settings": settings[method],
-                    "seed": seed,
-                }
-                job = _job(sample, known, plan.iterations if method == "inr" else 1)
-                if method != "inr":
-                    tasks.append((job,))
-                    continue
-                group.append(job)
-                if len(group) == plan.batch:
-                    tasks.append(tuple(group))
-                    group = []
-    return [*tasks, tuple(group)] if group else tasks
+            record = METHODS[method]
+            for seed in range(plan.seeds if record.draws else 1):
+                group = groups.setdefault(method, [])
+                count = plan.iterations if record.in_turn else 1
+                rows = tuple(
+                    {**known, **of_method[method], "seed": seed, "iteration": number} for number in range(1, count + 1)
+                )
+                group.append(Job(sample, method, seed, rows))
+                if len(group) == (plan.batch if record.in_turn else 1):
+                    tasks.append(_keyed(groups.pop(method)))
+    return [*tasks, *(_keyed(group) for group in groups.values())]
 
 
-def _job(sample: Sample, known: dict[str, Any], iterations: int) -> Job:
-    rows = []
-    for iteration in range(1, iterations + 1):
-        row = {**known, "iteration": iteration}
-        identity = json.dumps([FORMAT, *(row[name] for name in IDENTITY)])
-        rows.append({"key": hashlib.sha256(identity.encode()).hexdigest()[:20], **row})
-    return Job(sample, known["method"], known["seed"], tuple(row["key"] for row in rows), tuple(rows))
+def _keyed(group: Sequence[Job]) -> Task:
+    """Jobs with their keys; of several, each key holds all of them (column `beside`)."""
+    first = [json.dumps([job.rows[0][name] for name in KEYED if name != "beside"]) for job in group]
+    beside = hashlib.sha256("\n".join(first).encode()).hexdigest()[:12] if len(group) > 1 else ""
+    whole = []
+    for job in group:
+        rows = [{**row, "beside": beside} for row in job.rows]
+        whole.append(dataclasses.replace(job, rows=tuple({"key": key_of(row), **row} for row in rows)))
+    return tuple(whole)

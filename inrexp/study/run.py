@@ -17,18 +17,17 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
+from inrexp.comparison import METHODS
 from inrexp.datasets.named import load_dataset
 from inrexp.datasets.samples import Dataset
-from inrexp.methods import METHODS, as_image, config_of
 from inrexp.models.classifier import Classifier
 from inrexp.models.registry import load_classifier
-from inrexp.paper.algorithm1 import explain_in_turn
-from inrexp.paper.fit import Problem
-from inrexp.study.plan import Job, StudyPlan, Task, tasks_of
-from inrexp.study.scores import areas_of, failed, scored
+from inrexp.study.plan import StudyPlan, Task, tasks_of
+from inrexp.study.scores import FAILED, areas_of, failed, interrupted, scored
 from inrexp.study.store import Result, Results
 
 POLL = 1.0  # s between looks at what other processes have claimed
@@ -37,54 +36,51 @@ Report = Callable[[dict[str, float]], None]
 
 def compute(plan: StudyPlan, classifier: Classifier, task: Task, report: Report | None = None) -> list[Result]:
     """A task's rows.  What fails becomes a row with its error; in a group each job is then tried alone."""
+    answer = _in_turn if METHODS[task[0].method].in_turn else _alone
     try:
-        found = _inr(plan, classifier, task, report) if task[0].method == "inr" else _other(plan, classifier, task[0])
+        return answer(plan, classifier, task, report)
     except Exception as error:  # whatever a picture or a model does must not end the study
         if len(task) > 1:
             return [result for job in task for result in compute(plan, classifier, (job,), report)]
         return [failed(row, error) for row in task[0].rows]
-    return found
 
 
-def _inr(plan: StudyPlan, classifier: Classifier, task: Task, report: Report | None) -> list[Result]:
+def _in_turn(plan: StudyPlan, classifier: Classifier, task: Task, report: Report | None) -> list[Result]:
     """Algorithm 1 for all jobs at once.  A picture with nothing more to explain goes on: every iteration has a row."""
-    config = plan.config("inr")
-    assert config is not None
-    targets = [job.sample.target(classifier) for job in task]
-    images = [as_image(classifier, job.sample.picture) for job in task]
-    problems = [Problem(image, target, job.seed) for image, target, job in zip(images, targets, task, strict=True)]
-    runs = explain_in_turn(
+    method = METHODS[task[0].method]
+    assert method.in_turn is not None
+    runs = method.in_turn(
         classifier,
-        problems,
-        config,
-        n=plan.iterations,
-        preset=config_of(plan.preset)[0],
+        [job.sample.picture for job in task],
+        [job.sample.target(classifier) for job in task],
+        seeds=[job.seed for job in task],
+        n=len(task[0].rows),
         threshold=plan.threshold,
-        stop=False,
-        progress=False,
         callback=None if report is None else lambda _number, _step, losses, _source: report(losses),
+        **plan.options_of(method.name),
     )
-    if any(run.status.startswith("interrupted") for run in runs):  # half a fit is no result
-        raise KeyboardInterrupt
     results = []
     for job, run in zip(task, runs, strict=True):
+        if interrupted(run):  # half a fit is no result
+            raise KeyboardInterrupt
         stars, cut_stars = run.smallest_areas(), run.smallest_areas(cut=plan.cut)
         for row, found, star, cut_star in zip(job.rows, run, stars, cut_stars, strict=True):
-            known = row | {"status": found.status, "threshold": run.threshold}
+            known = row | {"threshold": run.threshold}
             results.append(scored(known, found, job.sample, plan.judging, star=star, cut_star=cut_star))
     return results
 
 
-def _other(plan: StudyPlan, classifier: Classifier, job: Job) -> list[Result]:
+def _alone(plan: StudyPlan, classifier: Classifier, task: Task, _: Report | None) -> list[Result]:
+    (job,) = task
+    method = METHODS[job.method]
     target = job.sample.target(classifier)
-    options = {"seed": job.seed, "progress": False, **plan.options(job.method)}
-    found = METHODS[job.method](classifier, job.sample.picture, target, **options)
-    status = getattr(found, "status", "finished")
-    if status.startswith("interrupted"):
+    options = plan.options_of(method.name)
+    found = method(classifier, job.sample.picture, target, seed=job.seed, progress=False, **options)
+    if interrupted(found):
         raise KeyboardInterrupt
     threshold = found.threshold if plan.threshold is None else plan.threshold
     star, cut_star = (found.smallest_area(threshold, areas=areas_of(found), cut=cut) for cut in (None, plan.cut))
-    known = job.rows[0] | {"status": status, "threshold": threshold}
+    known = job.rows[0] | {"threshold": threshold}
     return [scored(known, found, job.sample, plan.judging, star=star, cut_star=cut_star)]
 
 
@@ -113,6 +109,7 @@ def run_study(
     classifier: Classifier | None = None,
     device: str | None = None,
     retry_failed: bool = False,
+    replace: bool = False,
     executor: Executor | None = None,
     progress: bool = True,
 ) -> dict[str, int]:
@@ -120,23 +117,28 @@ def run_study(
 
     folder: where the data set lies.  dataset, classifier: instead of those that the plan names.
     retry_failed: try again what failed before.
+    replace: drop rows of the same runs whose picture, truth or class has changed since, or that ran beside other fits.
     executor: how tasks are computed, for instance `cluster.on_cluster`; None is one after another, here.
     Returns the number of rows by status: "finished", "failed", "collapsed to ...", "diverged ...".
-    Ctrl-C raises KeyboardInterrupt with the finished rows kept and exported.  Raises OSError for a full disk.
+    Ctrl-C raises KeyboardInterrupt with the finished rows kept and exported.  Raises OSError for a full disk, and
+    ValueError for rows that `replace` would drop.
     """
     classifier = classifier or load_classifier(plan.model, device=device)
     whole = dataset or load_dataset(plan.dataset, folder)
     dataset = whole.known_to(classifier)
     if len(dataset) < len(whole):
         warnings.warn("; ".join(dataset.facts[len(whole.facts) :]), stacklevel=2)
-    if plan.dataset == "folder" and folder is not None:  # two readers' folders must not share rows
-        dataset = dataclasses.replace(dataset, name=f"folder {Path(folder).resolve().name}")
-    tasks = tasks_of(plan, dataset, classifier)
-    keys = {key for task in tasks for job in task for key in job.keys}
+    called = plan.called
+    if called is None and plan.dataset == "folder" and folder is not None:
+        called = f"folder {Path(folder).resolve().name}"
+    tasks = tasks_of(plan, dataclasses.replace(dataset, name=called or dataset.name), classifier)
+    planned = [row for task in tasks for job in task for row in job.rows]
+    keys = {row["key"] for row in planned}
     execute = executor or in_turn(plan, classifier)
     with Results(results) as store, tqdm(total=len(keys), unit="row", disable=not progress, smoothing=0) as bar:
+        _drop_outdated(store, planned, replace)
         if retry_failed:
-            store.forget_failed(sorted(keys))
+            store.forget(key for key, status in store.states().items() if key in keys and status == FAILED)
         try:
             stream = execute(_claimed(tasks, store, bar), lambda losses: _show(bar, losses))
             with contextlib.closing(stream):  # a cluster ends with the study, whatever ends it
@@ -150,6 +152,20 @@ def run_study(
         store.export()
         states = store.states()
     return dict(Counter(states[key] for key in keys))
+
+
+def _drop_outdated(store: Results, planned: list[dict[str, Any]], replace: bool) -> None:
+    """Failed rows go, since they hold no number; others go with `replace` only."""
+    outdated = store.outdated(planned)
+    kept = [row for row in outdated if row["status"] != FAILED]
+    if kept and not replace:
+        first = ", ".join(kept[0][name] for name in ("dataset", "sample", "method"))
+        raise ValueError(
+            f"{store.folder} holds {len(kept)} rows of the same runs, computed on another picture, truth or class, or "
+            f"beside other fits; the first: {first}. Use another results folder, or drop those rows with replace=True "
+            "(--replace)"
+        )
+    store.forget(row["key"] for row in outdated)
 
 
 def _claimed(tasks: Sequence[Task], store: Results, bar: tqdm) -> Iterator[Task | None]:
@@ -181,7 +197,7 @@ def _show(bar: tqdm, losses: dict[str, float]) -> None:
 
 def _count(bar: tqdm, task: Task, found: Sequence[Result]) -> None:
     for one in found:
-        if one.row["status"] == "failed":
+        if one.row["status"] == FAILED:
             bar.write(f"failed: {one.row['sample']}, {one.row['method']}, {one.row['error']}", file=sys.stderr)
     bar.set_description(f"{task[-1].sample.name} {task[0].method}")
     bar.update(len(found))

@@ -15,6 +15,8 @@ from inrexp.models.classifier import Classifier
 from inrexp.paper.algorithm1 import candidate_areas
 from inrexp.study.store import Result
 
+FAILED = "failed"
+
 
 @dataclass(frozen=True)
 class Judging:
@@ -28,6 +30,20 @@ class Judging:
     cut: float
     map_cut: float
     curve_steps: int
+
+
+def status_of(found: object) -> str:
+    """How a fit ended, in words; a method without a fit has always "finished"."""
+    return getattr(found, "status", "finished")
+
+
+def sound(found: object) -> bool:
+    """Whether there is something to measure: a fit that collapsed or diverged left no explanation."""
+    return status_of(found) == "finished"
+
+
+def interrupted(found: object) -> bool:
+    return status_of(found).startswith("interrupted")
 
 
 def areas_of(found: Attribution) -> list[float]:
@@ -48,13 +64,17 @@ def scored(
 ) -> Result:
     """A row, and the soft masks at `areas_of` (of a saliency map the map itself, scaled to [0, 1]).
 
+    A fit that collapsed or diverged is no result: its row has its status and no number.
     known: the row's other columns.  star, cut_star: a* of soft and of cut masks, None where no area suffices: then what
     is measured at a* is None too.  Precisions are of binary masks: of masks cut at a*, of maps cut at their value.
     """
     classifier = found.needed_classifier()
+    row = {**known, "status": status_of(found), "unmasked": found.unmasked, "seconds": found.seconds}
+    if not sound(found):
+        return Result(row)
     areas = areas_of(found)
     is_map = isinstance(found, SaliencyMap)
-    row = {**known, "unmasked": found.unmasked, "area": star, "area_cut_star": cut_star, "seconds": found.seconds}
+    row |= {"area": star, "area_cut_star": cut_star}
     binary = found.mask(threshold=judging.map_cut) if isinstance(found, SaliencyMap) else None
     if star is not None:
         soft, cut = found.mask(star), found.mask(star, cut=judging.cut)
@@ -95,4 +115,4 @@ def _precision(binary: torch.Tensor, truth: Truth) -> float:
 
 def failed(row: dict[str, Any], error: Exception) -> Result:
     """The row of a job that raised."""
-    return Result({**row, "status": "failed", "error": " ".join(f"{type(error).__name__}: {error}".split())[:500]})
+    return Result({**row, "status": FAILED, "error": " ".join(f"{type(error).__name__}: {error}".split())[:500]})

@@ -7,14 +7,16 @@ write-ahead log: that needs memory shared between the processes, which network f
 
 import contextlib
 import csv
+import hashlib
 import io
+import json
 import os
 import socket
 import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +28,14 @@ from inrexp.files import written_whole
 
 FILE = "results.sqlite"
 ROWS, SECONDS = "rows.csv", "seconds.csv"
-FORMAT = 2  # of the file: masks are PNG
+FORMAT = 2  # of the file, of a key and of what a row means: raise it when a number is computed otherwise
 LEASE = 300.0  # s without a sign of life after which another machine's claims are free
 BUSY = 60.0  # s to wait while another process writes
 COLUMNS = {
     "key": "TEXT PRIMARY KEY",
+    "format": "INTEGER",
     **dict.fromkeys(("dataset", "sample", "label", "model", "method", "preset", "settings"), "TEXT"),
+    **dict.fromkeys(("contents", "beside"), "TEXT"),
     **dict.fromkeys(("seed", "iteration"), "INTEGER"),
     **dict.fromkeys(("status", "error"), "TEXT"),
     **dict.fromkeys(("unmasked", "threshold", "area", "area_cut_star", "area_soft", "area_cut"), "REAL"),
@@ -41,6 +45,8 @@ COLUMNS = {
     "seconds": "REAL",
 }
 IDENTITY = ("dataset", "model", "method", "preset", "settings", "sample", "seed", "iteration")  # the table's order
+# contents: `Sample.digest`, of picture, target and truth.  beside: a hash of the fits of the same call, if any.
+KEYED = (*IDENTITY, "contents", "beside")
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS rows ({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())});
 CREATE TABLE IF NOT EXISTS masks (key TEXT PRIMARY KEY, names TEXT, png BLOB);
@@ -58,6 +64,12 @@ class Result:
     row: dict[str, Any]
     names: tuple[str, ...] = ()
     masks: np.ndarray | None = None
+
+
+def key_of(row: Mapping[str, Any]) -> str:
+    """The key of a row of this format: a hash of the columns KEYED, as the exported table holds them."""
+    held = [str(row[name]) if row[name] is not None else "" for name in KEYED]
+    return hashlib.sha256(json.dumps([FORMAT, *held]).encode()).hexdigest()[:20]
 
 
 class Results:
@@ -130,11 +142,19 @@ class Results:
                     database.execute("INSERT OR REPLACE INTO masks VALUES (?, ?, ?)", drawn)
                 database.execute("DELETE FROM claims WHERE key = ?", (row["key"],))
 
-    def forget_failed(self, keys: Sequence[str]) -> None:
-        """Drop those of the rows that failed, so that they are tried again."""
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop rows and their masks."""
         with self._writing() as database:
             for key in keys:
-                database.execute("DELETE FROM rows WHERE key = ? AND status = 'failed'", (key,))
+                database.execute("DELETE FROM rows WHERE key = ?", (key,))
+                database.execute("DELETE FROM masks WHERE key = ?", (key,))
+
+    def outdated(self, planned: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The rows here of a planned run whose key is another: its picture, truth, target or company has changed."""
+        keys = {tuple(row[name] for name in IDENTITY): row["key"] for row in planned}
+        names = ("key", "status", *KEYED)
+        found = (dict(zip(names, row, strict=True)) for row in self._read(f"SELECT {', '.join(names)} FROM rows"))
+        return [row for row in found if keys.get(tuple(row[n] for n in IDENTITY), row["key"]) != row["key"]]
 
     def rows(self) -> list[dict[str, Any]]:
         """Every row, in the table's order."""

@@ -1,40 +1,30 @@
 """Tables 1 and 2 from a study's rows: means over seeds, then over pictures, with what each number rests on.
 
-A run is one row: a picture, a method with its settings, a seed, an iteration. A run without an a* (no area in range
-suffices) has no mask at a*, so it has no precision there and is left out of that mean; it is counted beside it, named
-by `left_out`, and `precision_largest`, of the mask at the end of the range, covers it too. The saliency maps of GradCAM
-and RISE are cut at a value and not at an area (section 3.4), so they have a precision either way.
+A run is one row: a picture, a method with its settings, a seed, an iteration. Some runs have no precision:
+
+- a run without an a*, since no area in range suffices; `precision_largest`, of its largest mask, is there all the same;
+- a run whose fit collapsed or diverged, which left no explanation to measure;
+- a run that failed with an error.
+
+They are left out of the mean, counted beside it, and named by `left_out`. Saliency maps are cut at a value and not at
+an area (section 3.4), so they have a precision with or without an a*.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from inrexp.study.store import FILE, ROWS, SECONDS, Results
+from inrexp.comparison import METHODS
+from inrexp.study.rows import MEASURES, OF_VOC
 
-IDENTITY = ["dataset", "sample", "model", "method", "preset", "settings", "seed", "iteration"]
-TEXT = ["key", "dataset", "sample", "label", "model", "method", "preset", "settings", "status", "error"]
-MEASURES = ["precision_largest", "area", "area_error", "probability", "probability_cut", "insertion", "deletion"]
-OF_VOC = ["precision_box", "precision_mask"]  # a study of pictures with one truth may leave these columns out
-NUMBERS = ["seed", "iteration", "area_cut_star", "precision", "hit", *MEASURES]
-NAMES = {"inr": "INR", "extremal_perturbation": "Extremal perturbation", "grad_cam": "GradCAM", "rise": "RISE"}
 ITERATIONS = 3  # table 2
 LEVEL, RESAMPLES = 0.95, 9999  # of the bootstrap
-# What the paper's text gives: precision, hit rate.  The body of table 1 is not in the text; section 4.1 has 0.68, 0.44
-# and 0.46, table 2 the rest (its iteration 1 is table 1's INR).  By the first letters of a data set's name.
-PUBLISHED = {"imagenet-s": "ImageNet-S50", "voc": "VOC07 difficult"}
-TABLE_1: dict[tuple[str, str], tuple[float, float | None]] = {
-    ("imagenet-s", "inr"): (0.68, 0.72),
-    ("voc", "inr"): (0.44, None),
-    ("voc", "extremal_perturbation"): (0.46, None),
-}
-TABLE_2 = {"1": (0.68, 0.72), "2": (0.42, 0.42), "3": (0.30, 0.24), "best": (0.73, 0.77)}  # ImageNet-S50, INR
+PUBLISHED = {"imagenet-s": "ImageNet-S50", "voc": "VOC07 difficult"}  # by the first letters of a data set's name
+NOTHING = (np.nan, None)  # where the paper's text gives no number
 
 
 @dataclass(frozen=True)
@@ -47,86 +37,6 @@ class Table:
     name: str
     frame: pd.DataFrame
     rows: pd.DataFrame
-
-
-def read_rows(path: "str | Path") -> pd.DataFrame:
-    """The rows of a study, from its folder or from a CSV file that it exported, checked by `checked`.
-
-    Raises FileNotFoundError, and ValueError for rows that are not whole.
-    """
-    path = Path(path)
-    if (path / FILE).is_file():  # what a study has now, finished or not
-        with Results(path) as store:
-            store.export()
-    path = path / ROWS if path.is_dir() else path
-    if not path.is_file():
-        raise FileNotFoundError(f"no rows at {path}: wanted a folder that `inrexp study` filled, or its {ROWS}")
-    text = dict.fromkeys(TEXT, str)
-    header = pd.read_csv(path, nrows=0).columns
-    empty = {name: [""] for name in header if name not in TEXT}  # a sample may be called "NA"
-    return checked(pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty))
-
-
-def read_seconds(path: "str | Path") -> pd.DataFrame | None:
-    """Key and seconds from where `read_rows` reads: seconds.csv beside rows.csv; None if it is not there."""
-    path = Path(path) / ROWS if Path(path).is_dir() else Path(path)
-    beside = path.with_name(path.name.replace(ROWS, SECONDS))
-    return pd.read_csv(beside, dtype={"key": str}) if beside.is_file() and beside != path else None
-
-
-def checked(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows in one order whatever theirs was, with three columns more.
-
-    `variant`: the method with its preset, "INR, crisp".  `failed`: bool.  `cut_suffices`: 1 where the mask of some area
-    keeps the class when cut to 0/1.
-    Raises ValueError for missing columns, no rows, a run that stands there twice, and what is not a number.
-    """
-    missing = [name for name in [*IDENTITY, "key", "label", "status", *NUMBERS] if name not in rows]
-    if missing:
-        raise ValueError(f"rows lack the columns {', '.join(missing)}: wanted those that `inrexp study` exports")
-    if rows.empty:
-        raise ValueError("rows are empty: the study has no run yet")
-    rows = rows.fillna({name: "" for name in TEXT if name in rows}).copy()
-    for name in OF_VOC:
-        rows[name] = rows.get(name, np.nan)
-    for name in [*NUMBERS, *OF_VOC]:
-        try:
-            rows[name] = pd.to_numeric(rows[name])
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"column {name} must hold numbers: {error}") from error
-    for columns, what in ((["key"], "key"), (IDENTITY, "run")):
-        twice = rows[rows.duplicated(columns)]
-        if len(twice):
-            first = ", ".join(f"{name} {twice.iloc[0][name]}" for name in columns)
-            raise ValueError(f"{len(twice)} rows repeat the {what} of another, the first: {first}")
-    rows = rows.sort_values(IDENTITY, ignore_index=True)
-    rows["variant"] = _variants(rows)
-    rows["failed"] = rows["status"].str.startswith("failed")
-    rows["cut_suffices"] = rows["area_cut_star"].notna().astype(float).where(~rows["failed"])
-    return rows
-
-
-def settings_of(text: str) -> dict[str, Any]:
-    """A row's settings, nested objects by their own names: {"fit": {"steps": 9}} is {"steps": 9}."""
-    flat: dict[str, Any] = {}
-    for name, value in json.loads(text or "{}").items():
-        flat.update(settings_of(json.dumps(value)) if isinstance(value, dict) else {name: value})
-    return flat
-
-
-def _variants(rows: pd.DataFrame) -> pd.Series:
-    """ "INR, crisp": the method and its preset, and the settings in which runs of one preset differ on one data set."""
-    names = pd.Series("", index=rows.index)
-    for (_, _, method, preset), runs in rows.groupby(["dataset", "model", "method", "preset"]):
-        settings = {text: settings_of(text) for text in runs["settings"].unique()}
-        all_names = dict.fromkeys(name for one in settings.values() for name in one)
-        differ = [name for name in all_names if len({json.dumps(one.get(name)) for one in settings.values()}) > 1]
-        own_name = preset.removeprefix(method).strip("_")  # "extremal_perturbation_quick" is its "quick"
-        stem = ", ".join(part for part in (NAMES.get(method, method), own_name) if part)
-        for text, one in settings.items():
-            own = [f"{name} {one.get(name)}" for name in differ]
-            names[runs.index[runs["settings"] == text]] = ", ".join([stem, *own])
-    return names
 
 
 def per_picture(runs: pd.DataFrame, measure: str = "precision") -> pd.Series:
@@ -142,8 +52,8 @@ def by_picture(rows: pd.DataFrame, measure: str = "precision") -> pd.DataFrame:
 
 
 def in_paper_order(rows: pd.DataFrame) -> pd.DataFrame:
-    """By data set and model, then the field, extremal perturbations, GradCAM, RISE and what else there is."""
-    rank = rows["method"].map({name: place for place, name in enumerate(NAMES)}).fillna(len(NAMES))
+    """By data set and model, then in the order of METHODS, and last what is not registered there."""
+    rank = rows["method"].map({name: place for place, name in enumerate(METHODS)}).fillna(len(METHODS))
     order = ["dataset", "model", "rank", "variant", "iteration", "sample"]
     return rows.assign(rank=rank).sort_values(order, ignore_index=True).drop(columns="rank")
 
@@ -178,22 +88,23 @@ def paired_test(one: pd.Series, other: pd.Series) -> tuple[float, float, int]:
 
 
 def table_1(rows: pd.DataFrame, *, methods: Sequence[str] | None = None, reference: str | None = None) -> Table:
-    """Methods by data sets: precision, hit rate, intervals, the t-test against INR, further measures.
+    """Methods by data sets: precision, hit rate, intervals, the t-test against the paper's method, further measures.
 
-    methods: METHODS' names that must be there, default all that are.  reference: the variant that p is against, as
-    "INR, crisp"; default the INR with the most pictures of a data set.  The paper says "t-test (p < 0.05)" and no more;
-    paired over pictures is our reading, since every method sees the same ones.
-    Raises LookupError for a method or a reference without rows.
+    methods: names in METHODS that must be there; by default all that are there.
+    reference: the variant that p is against, such as "INR, crisp"; by default that of the first of METHODS, the
+        paper's own, with the most pictures of a data set.
+    The paper says "t-test (p < 0.05)" and no more. We pair the test over pictures, since every method sees the same.
     """
     first = _of_methods(rows[rows["iteration"] == 1], methods)
     if reference is not None and reference not in set(first["variant"]):
         raise LookupError(f"reference {reference!r} has no rows; there are {', '.join(sorted(set(first['variant'])))}")
     lines = []
     for (dataset, model), group in first.groupby(["dataset", "model"]):
-        name = reference or _most_pictures(group[group["method"] == "inr"])
+        name = reference or _most_pictures(group[group["method"] == next(iter(METHODS))])
         against = per_picture(group[group["variant"] == name])
         for variant, runs in in_paper_order(group).groupby("variant", sort=False):
-            published = TABLE_1.get((family(dataset), runs["method"].iloc[0]), (np.nan, None))
+            record = METHODS.get(runs["method"].iloc[0])
+            published = record.scores.get(family(dataset), NOTHING) if record else NOTHING
             line = {"dataset": dataset, "model": model, "method": variant} | summary(runs, published)
             difference, p, pairs = paired_test(per_picture(runs), against)
             test = {"against": name, "difference": difference, "p": p, "pairs": pairs}
@@ -209,9 +120,10 @@ def table_2(rows: pd.DataFrame) -> Table:
     runs = of_several(rows)
     lines = []
     for (dataset, model, variant), group in runs.groupby(["dataset", "model", "variant"]):
+        record = METHODS.get(group["method"].iloc[0])
+        scores = record.scores_in_turn.get(family(dataset), {}) if record else {}
         for number, one in iterations(group).items():
-            inr_on_imagenet = family(dataset) == "imagenet-s" and group["method"].iloc[0] == "inr"
-            published = TABLE_2[number] if inr_on_imagenet else (np.nan, None)
+            published = scores.get(number, NOTHING)
             line = {"dataset": dataset, "model": model, "method": variant, "iteration": number}
             lines.append(line | summary(one, published))
     return Table("table2", pd.DataFrame(lines).convert_dtypes(), runs)
@@ -244,7 +156,7 @@ def best(runs: pd.DataFrame) -> pd.DataFrame:
 def summary(runs: pd.DataFrame, published: tuple[float, float | None]) -> dict[str, Any]:
     """One line of a table: counts, means over seeds then pictures, and for each mean the pictures it rests on."""
     score, hit = per_picture(runs), per_picture(runs, "hit")
-    worked = runs[~runs["failed"]]
+    worked = runs[~runs["failed"] & ~runs["collapsed"]]
     no_star = worked["area"].isna()
     dataset = family(runs["dataset"].iloc[0])
     line = {
@@ -258,10 +170,12 @@ def summary(runs: pd.DataFrame, published: tuple[float, float | None]) -> dict[s
         "published_on": "" if np.isnan(published[0]) else PUBLISHED[dataset],
         "pictures_asked": runs["sample"].nunique(),
         "pictures_without_star": worked["sample"].nunique() - worked[~no_star]["sample"].nunique(),
-        "pictures_failed": runs["sample"].nunique() - worked["sample"].nunique(),
+        "pictures_failed": _wholly(runs, "failed"),
+        "pictures_collapsed": _wholly(runs, "collapsed"),
         "runs": len(runs),
         "runs_without_star": int(no_star.sum()),
         "runs_failed": int(runs["failed"].sum()),
+        "runs_collapsed": int(runs["collapsed"].sum()),
     }
     for measure in [*MEASURES, *OF_VOC, "cut_suffices"]:
         values = per_picture(runs, measure)
@@ -269,11 +183,17 @@ def summary(runs: pd.DataFrame, published: tuple[float, float | None]) -> dict[s
     return line
 
 
+def _wholly(runs: pd.DataFrame, what: str) -> int:
+    """How many pictures have no run that is not so."""
+    return int(runs.groupby("sample")[what].all().sum())
+
+
 def left_out(rows: pd.DataFrame) -> pd.DataFrame:
-    """The runs behind the counts, by name: failed (with their error), no a*, or nothing left of the mask when cut."""
+    """The runs behind the counts, by name, each with the reason why it has no precision or no a*."""
     named = rows[rows["failed"] | rows["area"].isna() | rows["precision"].isna()]
     error = (named["status"] + ": " + named.get("error", "")).str.removesuffix(": ")
-    reason = error.where(named["failed"], named["area"].isna().map({True: "no a*", False: "empty when cut"}))
+    reason = named["area"].isna().map({True: "no a*", False: "empty when cut"})
+    reason = reason.mask(named["failed"] | named["collapsed"], error)
     columns = ["dataset", "model", "variant", "sample", "seed", "iteration"]
     return named[columns].assign(reason=reason).rename(columns={"variant": "method"})
 

@@ -9,6 +9,7 @@ from torch import nn
 from inrexp import methods
 from inrexp.baselines import grad_cam, rise
 from inrexp.baselines.saliency import SaliencyMap, top_ranked
+from inrexp.comparison import METHODS
 from inrexp.explanation import Explanation
 from inrexp.models.classifier import Classifier, Target
 
@@ -214,7 +215,7 @@ def test_the_model_comes_back_as_it_was(method):
     classifier.model.stem.eval()
     before = state_of(classifier.model)
     options = {"masks": 4} if method == "rise" else {}
-    methods.METHODS[method](classifier, image, 1, progress=False, **options)
+    METHODS[method](classifier, image, 1, progress=False, **options)
     assert state_of(classifier.model) == before
 
 
@@ -349,10 +350,10 @@ SHORT = {
 }
 
 
-@pytest.mark.parametrize("name", methods.METHODS)
+@pytest.mark.parametrize("name", METHODS)
 def test_every_method_points_at_the_planted_patch(name):
     planted = plant()
-    found = methods.METHODS[name](planted.classifier, planted.image, 1, seed=0, progress=False, **SHORT[name])
+    found = METHODS[name](planted.classifier, planted.image, 1, seed=0, progress=False, **SHORT[name])
     assert isinstance(found, SaliencyMap if name in ("grad_cam", "rise") else Explanation)
     mask = found.mask(0.1)
     assert mask.shape == (1, 1, *planted.image.shape[-2:])
@@ -370,7 +371,7 @@ def test_a_method_of_ones_own_is_a_function_and_a_line():
         return methods.saliency_map(scores, classifier, image, classifier.target(target, image), method="left half")
 
     planted = plant()
-    registry = methods.METHODS | {"left_half": left_half}
+    registry = METHODS | {"left_half": left_half}
     found = registry["left_half"](planted.classifier, planted.image, 1)
     assert bool((found.mask(0.5)[..., : planted.image.shape[-1] // 2] == 1).all())
     assert found.seconds == 0.0

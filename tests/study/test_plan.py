@@ -1,44 +1,40 @@
 """What is part of a result's key and what is not; plans that are refused."""
 
 import dataclasses
-import inspect
+from pathlib import Path
 
 import pytest
 from conftest import QUICK_FIT, plant
 from test_run import PLAN, PLANTED, planted_dataset
 
-from inrexp.methods import METHODS
+from inrexp.comparison import METHODS
 from inrexp.models.classifier import Classifier
-from inrexp.paper.inr import MaskField
-from inrexp.paper.lattice import MaskLattice
-from inrexp.paper.settings import FitConfig
-from inrexp.study.plan import FORMAT, Job, StudyPlan, tasks_of
+from inrexp.paper.presets import PRESETS
+from inrexp.paper.starts import write_initial
+from inrexp.study.plan import Job, StudyPlan, tasks_of
+from inrexp.study.store import key_of
 
 CHANGES = {
-    "preset": dataclasses.replace(QUICK_FIT, steps=10, blur_sigma=19.0),
-    "steps": 11,
-    "threshold": 0.25,
-    "cut": 0.4,
-    "curve_steps": 3,
-    "extremal_steps": 4,
-    "rise_masks": 33,
-    "map_cut": 0.3,
+    "preset": ({"options": {"inr": {"preset": dataclasses.replace(QUICK_FIT, steps=10, blur_sigma=19.0)}}}, {"inr"}),
+    "steps": ({"options": {"inr": {"steps": 11}}}, {"inr"}),
+    "threshold": ({"threshold": 0.25}, set(METHODS)),
+    "cut": ({"cut": 0.4}, {"inr", "extremal_perturbation"}),
+    "curve_steps": ({"curve_steps": 3}, set(METHODS)),
+    "lattice": ({"options": {"extremal_perturbation": {"steps": 4}}}, {"extremal_perturbation"}),
+    "masks": ({"options": {"rise": {"masks": 33}}}, {"rise"}),
+    "map_cut": ({"map_cut": 0.3}, {"grad_cam", "rise"}),
+    "batch": ({"batch": 4}, {"inr"}),
 }
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_changed_setting_reuses_no_row_that_depends_on_it(name: str):
-    changed = dataclasses.replace(PLAN, **{name: CHANGES[name]})
-    every = {"threshold", "curve_steps"}
-    methods = {
-        "preset": {"inr"},
-        "steps": {"inr"},
-        "cut": {"inr", "extremal_perturbation"},
-        "extremal_steps": {"extremal_perturbation"},
-        "rise_masks": {"rise"},
-        "map_cut": {"grad_cam", "rise"},
-    }.get(name, set(METHODS) if name in every else set())
-    old, new = ({key: job.method for job in jobs(plan) for key in job.keys} for plan in (PLAN, changed))
+    change, methods = CHANGES[name]
+    if "options" in change:
+        changed = {one: {**chosen, **change["options"].get(one, {})} for one, chosen in PLAN.options.items()}
+        change = {"options": changed}
+    plans = (PLAN, dataclasses.replace(PLAN, **change))
+    old, new = ({key: job.method for job in jobs(plan) for key in job.keys} for plan in plans)
     assert {old[key] for key in old.keys() - new.keys()} == methods
     assert {new[key] for key in new.keys() - old.keys()} == methods
 
@@ -47,11 +43,27 @@ def jobs(plan: StudyPlan, classifier: Classifier = PLANTED.classifier) -> list[J
     return [job for task in tasks_of(plan, planted_dataset(), classifier) for job in task]
 
 
-def test_the_way_of_working_is_no_part_of_a_key():
+def test_how_many_rows_there_are_is_no_part_of_a_key():
     keys = {key for job in jobs(PLAN) for key in job.keys}
-    assert {key for job in jobs(dataclasses.replace(PLAN, batch=4)) for key in job.keys} == keys
     fewer = {key for job in jobs(dataclasses.replace(PLAN, limit=2, seeds=1, iterations=1)) for key in job.keys}
     assert fewer < keys
+
+
+def test_a_key_is_that_of_the_exported_columns():
+    for job in jobs(PLAN):
+        for row in job.rows:
+            assert row["key"] == key_of({name: str(row[name] or "") if name == "preset" else row[name] for name in row})
+            assert row["key"] != key_of({**row, "dataset": "renamed by hand"})
+
+
+def test_a_start_with_other_weights_reuses_no_row(tmp_path: Path):
+    config = dataclasses.replace(QUICK_FIT, initial=str(tmp_path / "start.safetensors"))
+    settings = []
+    for seed in (0, 1):
+        state = dataclasses.replace(config, initial=None).make_source((112, 112), [seed]).state_dict()
+        write_initial(state, config.initial)
+        settings.append(StudyPlan(options={"inr": {"preset": config}}).settings("inr"))
+    assert settings[0] != settings[1]
 
 
 def test_another_model_of_the_same_name_reuses_no_row():
@@ -74,7 +86,9 @@ def test_a_limit_spreads_over_the_data_set():
         ({"methods": ()}, "methods must be"),
         ({"seeds": 0}, "seeds must be 1 or more, got 0"),
         ({"cut": 1.5}, r"cut must lie in \[0, 1\), got 1.5"),
-        ({"extremal_preset": "quick"}, "fits an INR"),
+        ({"options": {"extremal_perturbation": {"preset": "quick"}}}, "fits an INR"),
+        ({"options": {"inr": {"preset": "extremal_perturbation"}}}, "fits a lattice and no field: give one of paper"),
+        ({"options": {"smoothgrad": {}}}, "methods must be some of inr, .*; got smoothgrad"),
     ],
 )
 def test_plans_that_cannot_be_run_are_refused(change: dict, message: str):
@@ -82,58 +96,9 @@ def test_plans_that_cannot_be_run_are_refused(change: dict, message: str):
         dataclasses.replace(PLAN, **change)
 
 
-# Defaults that old rows were computed with. Other options may join FitConfig, off by default; a change of one of these
-# makes the same key mean another number: raise plan.FORMAT with it.
-PINNED = {
-    FitConfig: {
-        "steps": 4000,
-        "lr": 1e-4,
-        "lr_end": None,
-        "optimiser": "adam",
-        "momentum": 0.0,
-        "dampening": 0.0,
-        "areas_per_step": 1,
-        "sampling": "uniform",
-        "area_range": (0.025, 0.2),
-        "area_weight": 1.0,
-        "area_weight_end": None,
-        "area_weight_growth": 1.0,
-        "ramp": 1.0,
-        "reward": "probability",
-        "perturbation": "blur",
-        "blur_sigma": 20.0,
-        "cut": "none",
-        "flip": False,
-        "dice_weight": 1.0,
-        "dice_weight_end": None,
-        "source": "field",
-    },
-    MaskField: {
-        "grid": "lattice",
-        "features": "gaussian",
-        "scale": 6.0,
-        "area_scale": 1.0,
-        "feature_count": 128,
-        "octaves": 6,
-        "layers": 5,
-        "hidden": 256,
-        "bias": 0.0,
-        "outputs": 1,
-    },
-    MaskLattice: {"areas": (0.025, 0.05, 0.1, 0.2), "margin": 21, "oversample": 7},
-}
-
-
-@pytest.mark.parametrize("kind", PINNED, ids=lambda kind: kind.__name__)
-def test_defaults_that_settings_leave_out_are_those_of_this_format(kind: type):
-    assert FORMAT == 1
-    defaults = {name: one.default for name, one in inspect.signature(kind).parameters.items()}
-    assert {name: defaults[name] for name in PINNED[kind]} == PINNED[kind]
-
-
-def test_settings_name_the_steps_and_what_is_not_the_default():
-    fit = StudyPlan(preset="paper").settings("inr")["fit"]
-    assert fit == {"steps": 4000, "source_settings": {"grid": "pixel"}}
+def test_settings_hold_every_value_of_a_fit_and_every_option_of_another_method():
+    fit = StudyPlan(options={"inr": {"preset": "paper"}}).settings("inr")["fit"]
+    assert fit == dataclasses.asdict(PRESETS["paper"])
     assert StudyPlan().settings("rise")["masks"] == 8000
     assert StudyPlan(dataset="voc07").settings("grad_cam")["map_cut"] == 0.5
     assert StudyPlan(dataset="imagenet-s50").settings("grad_cam")["map_cut"] == 0.2

@@ -9,14 +9,15 @@ import torch
 from conftest import QUICK_FIT
 from test_run import PLAN, PLANTED, PlantedSample, go, planted_dataset, table
 
+from inrexp.comparison import METHODS
 from inrexp.datasets.samples import Truth
-from inrexp.methods import METHODS, explain
+from inrexp.methods import explain
 from inrexp.metrics import precision
 from inrexp.study.store import Results
 
 
 def test_a_rows_numbers_are_those_of_the_explanation_itself(tmp_path: Path):
-    plan = dataclasses.replace(PLAN, preset=QUICK_FIT, methods=("inr",), seeds=1, iterations=1)
+    plan = dataclasses.replace(PLAN, options={"inr": {"preset": QUICK_FIT}}, methods=("inr",), seeds=1, iterations=1)
     go(tmp_path, plan, dataset=planted_dataset(pictures=1))
     with Results(tmp_path) as store:
         (row,) = store.rows()

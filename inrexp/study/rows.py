@@ -1,0 +1,140 @@
+"""The rows of a study as a table's code reads them: whole, numbers as numbers, each method's line named.
+
+Committed rows of an older format are read only where a file beside them says where they come from (`PROVENANCE`).
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from inrexp.comparison import METHODS
+from inrexp.study.scores import FAILED
+from inrexp.study.store import FILE, FORMAT, KEYED, ROWS, SECONDS, Results, key_of
+
+IDENTITY = ["dataset", "sample", "model", "method", "preset", "settings", "seed", "iteration"]
+TEXT = ["key", *IDENTITY[:-2], "label", "contents", "beside", "status", "error"]
+MEASURES = ["precision_largest", "area", "area_error", "probability", "probability_cut", "insertion", "deletion"]
+OF_VOC = ["precision_box", "precision_mask"]  # a study of pictures with one truth may leave these columns out
+NUMBERS = ["seed", "iteration", "area_cut_star", "precision", "hit", *MEASURES]
+PROVENANCE = "provenance.toml"  # file name -> format, commit, and what was done to the rows since
+
+
+def read_rows(path: "str | Path") -> pd.DataFrame:
+    """The rows of a study, from its folder or from a CSV file that it exported, checked by `checked`.
+
+    Raises FileNotFoundError, and ValueError for rows that are not whole or whose key disagrees with their columns.
+    """
+    path = Path(path)
+    if (path / FILE).is_file():  # what a study has now, finished or not
+        with Results(path) as store:
+            store.export()
+    path = path / ROWS if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"no rows at {path}: wanted a folder that `inrexp study` filled, or its {ROWS}")
+    text = dict.fromkeys(TEXT, str)
+    header = pd.read_csv(path, nrows=0).columns
+    empty = {name: [""] for name in header if name not in TEXT}  # a sample may be called "NA"
+    rows = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty)
+    _check_keys(rows, path)
+    return checked(rows)
+
+
+def provenance(path: "str | Path") -> Mapping[str, Any]:
+    """What the file beside a CSV says of it: format, commit, note; empty where it says nothing."""
+    beside = Path(path).parent / PROVENANCE
+    return tomllib.loads(beside.read_text(encoding="utf-8")).get(Path(path).name, {}) if beside.is_file() else {}
+
+
+def _check_keys(rows: pd.DataFrame, path: Path) -> None:
+    """Every key must be that of its row.  Raises ValueError otherwise, and for an older format without provenance."""
+    formats = set(rows["format"].unique()) if "format" in rows else {1}
+    if formats != {FORMAT}:
+        if provenance(path).get("format") in formats:
+            return
+        raise ValueError(
+            f"{path} holds rows of format {min(formats)}, this version writes {FORMAT}: their keys do not say which "
+            f"picture, truth and class they are of. Run the study again, or name the file in {PROVENANCE} beside it "
+            "with its format and the commit that made it"
+        )
+    held = rows[["key", *KEYED]].astype(object)
+    wrong = [row["key"] for row in held.where(held.notna(), None).to_dict("records") if row["key"] != key_of(row)]
+    if wrong:
+        raise ValueError(
+            f"{path}: the key {wrong[0]} is not that of its row ({len(wrong)} such rows). Columns were changed after "
+            "the study: give a data set its name with `inrexp study --called NAME` instead"
+        )
+
+
+def read_seconds(path: "str | Path") -> pd.DataFrame | None:
+    """Key and seconds from where `read_rows` reads: seconds.csv beside rows.csv; None if it is not there."""
+    path = Path(path) / ROWS if Path(path).is_dir() else Path(path)
+    beside = path.with_name(path.name.replace(ROWS, SECONDS))
+    return pd.read_csv(beside, dtype={"key": str}) if beside.is_file() and beside != path else None
+
+
+def checked(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows in one order whatever theirs was, with four columns more.
+
+    `variant`: the method with its preset, "INR, crisp".  `failed`: bool.  `collapsed`: bool, the fit collapsed or
+    diverged and left no explanation, so that the row has no numbers.  `cut_suffices`: 1 where the mask of some area
+    keeps the class when cut to 0/1.
+    Raises ValueError for missing columns, no rows, a run that stands there twice, and what is not a number.
+    """
+    missing = [name for name in [*IDENTITY, "key", "label", "status", *NUMBERS] if name not in rows]
+    if missing:
+        raise ValueError(f"rows lack the columns {', '.join(missing)}: wanted those that `inrexp study` exports")
+    if rows.empty:
+        raise ValueError("rows are empty: the study has no run yet")
+    rows = rows.fillna({name: "" for name in TEXT if name in rows}).copy()
+    for name in OF_VOC:
+        rows[name] = rows.get(name, np.nan)
+    for name in [*NUMBERS, *OF_VOC]:
+        try:
+            rows[name] = pd.to_numeric(rows[name])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"column {name} must hold numbers: {error}") from error
+    for columns, what in ((["key"], "key"), (IDENTITY, "run")):
+        twice = rows[rows.duplicated(columns)]
+        if len(twice):
+            first = ", ".join(f"{name} {twice.iloc[0][name]}" for name in columns)
+            raise ValueError(f"{len(twice)} rows repeat the {what} of another, the first: {first}")
+    rows = rows.sort_values(IDENTITY, ignore_index=True)
+    rows["variant"] = _variants(rows)
+    rows["failed"] = rows["status"].str.startswith(FAILED)
+    rows["collapsed"] = rows["status"].str.startswith(("collapsed", "diverged"))
+    rows.loc[rows["collapsed"], ["area_cut_star", "precision", "hit", *MEASURES, *OF_VOC]] = np.nan
+    rows["cut_suffices"] = rows["area_cut_star"].notna().astype(float).where(~rows["failed"] & ~rows["collapsed"])
+    return rows
+
+
+def settings_of(text: str) -> dict[str, Any]:
+    """A row's settings, nested objects by their own names: {"fit": {"steps": 9}} is {"steps": 9}."""
+    flat: dict[str, Any] = {}
+    for name, value in json.loads(text or "{}").items():
+        flat.update(settings_of(json.dumps(value)) if isinstance(value, dict) else {name: value})
+    return flat
+
+
+def label_of(method: str) -> str:
+    """What tables call a method; one that is not registered here has its name only."""
+    return METHODS[method].label if method in METHODS else method
+
+
+def _variants(rows: pd.DataFrame) -> pd.Series:
+    """ "INR, crisp": the method and its preset, and the settings in which runs of one preset differ on one data set."""
+    names = pd.Series("", index=rows.index)
+    for (_, _, method, preset), runs in rows.groupby(["dataset", "model", "method", "preset"]):
+        settings = {text: settings_of(text) for text in runs["settings"].unique()}
+        all_names = dict.fromkeys(name for one in settings.values() for name in one)
+        differ = [name for name in all_names if len({json.dumps(one.get(name)) for one in settings.values()}) > 1]
+        own_name = preset.removeprefix(method).strip("_")  # "extremal_perturbation_quick" is its "quick"
+        stem = ", ".join(part for part in (label_of(method), own_name) if part)
+        for text, one in settings.items():
+            own = [f"{name} {one.get(name)}" for name in differ]
+            names[runs.index[runs["settings"] == text]] = ", ".join([stem, *own])
+    return names
