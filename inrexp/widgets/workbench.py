@@ -1,10 +1,12 @@
 """Your picture, your class, your model: upload, choose, press explain, watch the mask grow, cancel."""
 
+import atexit
 import copy
 import dataclasses
 import tempfile
 import threading
 import time
+import weakref
 from html import escape
 from pathlib import Path
 
@@ -12,19 +14,17 @@ import ipywidgets
 import torch
 
 from inrexp.explanation import Explanation
-from inrexp.figures.style import percent
 from inrexp.methods import DEFAULT_PRESET, Picture, as_image, config_of, explain
 from inrexp.models.classifier import Classifier
 from inrexp.paper.masks import MaskSource
 from inrexp.paper.settings import FitConfig
 from inrexp.widgets.explorer import Explorer
-from inrexp.widgets.stage import SIDE, Panel, Stage
+from inrexp.widgets.scene import packed_masks
 
 TOP = 10  # classes to choose from
-POSITIONS = 15  # areas at which the result's probabilities are measured: a wait of 30 classifier passes
 
 
-class Workbench(Panel):
+class Workbench(ipywidgets.VBox):
     """Upload a picture, choose one of its ten most probable classes, explain, watch, cancel.
 
     picture: shown first; None waits for an upload.  preset, steps: of the fit, as for `explain`.
@@ -44,22 +44,22 @@ class Workbench(Panel):
         steps: int | None = None,
         seed: int = 0,
         area: float = 0.1,
-        side: int = SIDE,
     ):
         _, config = config_of(preset)
         if steps is not None:
             config = dataclasses.replace(config, steps=steps)
         low, high = config.area_range
-        self.preset, self.config, self.side = preset, config, side
+        self.preset, self.config = preset, config
         self.watched = min(max(area, low), high)
         self.original, self.classifier = classifier, copy.deepcopy(classifier)
         self.image: torch.Tensor | None = None
-        self.stage: Stage | None = None
         self.explanation: Explanation | None = None
         self.error: Exception | None = None
         self._stop = threading.Event()
+        self.closed = False
+        self.worker: threading.Thread | None = None
         self._build(seed)
-        super().__init__(self._laid_out())
+        super().__init__(self.controls)
         self.upload.observe(self._uploaded, names="value")
         self.start.on_click(self._started)
         self.cancel.on_click(self._cancelled)
@@ -74,16 +74,10 @@ class Workbench(Panel):
         self.seed = ipywidgets.BoundedIntText(value=seed, min=0, max=10**6, description="seed")
         self.start = ipywidgets.Button(description="Explain", icon="play", disabled=True)
         self.cancel = ipywidgets.Button(description="Cancel", icon="stop", disabled=True)
-        self.progress = ipywidgets.IntProgress(max=self.config.steps, description="steps", layout=wide)
         self.status = ipywidgets.HTML("Upload a picture to begin: JPEG, PNG or WebP, up to 10 MB.", layout=wide)
-        self.picture = ipywidgets.Image(format="jpeg", width=self.side, height=self.side)
-        self.picture.layout.display = "none"
-        self.result = ipywidgets.VBox()
-
-    def _laid_out(self) -> list[ipywidgets.Widget]:
+        self.explorer: Explorer | None = None
         buttons = ipywidgets.HBox([self.start, self.cancel])
-        controls = ipywidgets.VBox([self.upload, self.classes, self.seed, buttons, self.progress, self.status])
-        return [ipywidgets.HBox([self.picture, controls]), self.result]
+        self.controls = [self.upload, self.classes, self.seed, buttons, self.status]
 
     @property
     def running(self) -> bool:
@@ -94,19 +88,21 @@ class Workbench(Panel):
         if self.running:
             raise RuntimeError("a fit is running: cancel it before another picture is loaded")
         self.image = as_image(self.classifier, picture)
-        self._drop_result()  # it is of another picture
-        self.stage = Stage(self.image, side=self.side)
-        self._watch_mask(torch.ones(1, 1, *self.image.shape[-2:]))
-        self.picture.layout.display = None
+        if self.explorer is None:
+            self.explorer = Explorer.of_picture(self.image)
+            self.children = [*self.controls, self.explorer]
+        self.explorer.show_picture(self.image)
         top = self.classifier.top(self.image, TOP)
         self.classes.options = [(f"{label}: p = {p:.3f}", index) for index, label, p in top]
         self.classes.disabled = self.start.disabled = False
-        self.progress.value, self.progress.bar_style = 0, ""
         self.status.value = "Choose a class and press Explain. The picture is shown as the network sees it."
 
     def close(self) -> None:
-        """Ends a fit after its next look at the button, and closes every widget."""
+        """End a fit at its next report, and close every widget, observers too."""
         self._stop.set()
+        if not self.closed:
+            self.closed = True
+            _close_below(self)
         super().close()
 
     def _uploaded(self, change: dict) -> None:
@@ -131,10 +127,13 @@ class Workbench(Panel):
         self._stop.clear()
         self.error = None
         self._busy(True)
-        self.progress.value, self.progress.bar_style = 0, "info"
-        self._drop_result()
+        assert self.explorer is not None
+        self.explorer.show_picture(self.image)
         self.status.value = "Fitting: the first steps take the longest ..."
-        self.work(self._fit, self.image, self.classes.value, self.seed.value)
+        _WORKING.add(self)
+        arguments = (self.image, self.classes.value, self.seed.value)
+        self.worker = threading.Thread(target=self._fit, args=arguments, daemon=True)
+        self.worker.start()
 
     def _cancelled(self, *_: object) -> None:
         self._stop.set()
@@ -145,26 +144,14 @@ class Workbench(Panel):
         self.upload.disabled = self.classes.disabled = self.seed.disabled = self.start.disabled = busy
         self.cancel.disabled = not busy
 
-    def _drop_result(self) -> None:
-        old, self.result.children = self.result.children, ()
-        for one in old:
-            one.close()
-
     def _fit(self, image: torch.Tensor, target: int, seed: int) -> None:
         begun = time.perf_counter()
 
         def watch(step: int, report: dict[str, float], source: MaskSource) -> None:
             if self._stop.is_set():
                 raise KeyboardInterrupt  # the fit's own way to end and keep what it has
-            with torch.no_grad():
-                areas = torch.tensor([[self.watched]]).to(image)
-                self._watch_mask(source(areas)[0, :1])
-            self.progress.value = step
             left = (time.perf_counter() - begun) / step * (self.config.steps - step)
-            self.status.value = (
-                f"Step {step} of {self.config.steps}, about {left:.0f} s left; p = {report['probability']:.2f}. "
-                f"The mask for {percent(self.watched)} of the picture: 1, bright, is kept; 0, dark, is blurred."
-            )
+            self._watch(source, step, report["probability"], left)
 
         try:
             found = explain(
@@ -184,18 +171,49 @@ class Workbench(Panel):
             if not self.closed:
                 self._busy(False)
 
-    def _watch_mask(self, mask: torch.Tensor) -> None:
-        assert self.stage is not None
-        self.picture.value = self.stage.outlined(mask)
+    def _watch(self, source: MaskSource, step: int, p: float, left: float) -> None:
+        """Show the mask that grows.  left: seconds to go."""
+        assert self.explorer is not None
+        assert self.image is not None
+        with torch.no_grad():
+            mask = source(torch.tensor([[self.watched]]).to(self.image))[0, :1]
+        self.explorer.growing = {
+            "mask": packed_masks(mask),
+            "area": self.watched,
+            "p": round(p, 4),
+            "step": step,
+            "steps": self.config.steps,
+            "left": round(left, 1),
+        }
+        self.status.value = f"Fitting: step {step} of {self.config.steps}, about {left:.0f} s left."
 
     def _show_result(self, found: Explanation, seconds: float) -> None:
-        if self.closed:
+        if self.closed or self.explorer is None:
             return
         self.status.value = "Measuring what the masks keep ..."
-        explorer = Explorer({found.target.label: found}, start=self.watched, side=self.side, positions=POSITIONS)
+        self.explorer.show({found.target.label: found}, start=self.watched)
         found.classifier = self.original
         self.explanation = found
-        self.result.children = (explorer,)
-        finished = found.status == "finished"
-        self.progress.bar_style = "success" if finished else "warning"
         self.status.value = f"<b>{found.target.label}</b>: {found.status}, {seconds:.0f} s. Look at it below."
+
+
+_WORKING: "weakref.WeakSet[Workbench]" = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """An interpreter that ends while a thread is inside torch would abort."""
+    for bench in list(_WORKING):
+        bench.close()
+        if bench.worker is not None:
+            bench.worker.join()
+
+
+def _close_below(widget: ipywidgets.Widget) -> None:
+    for child in getattr(widget, "children", ()):
+        _close_below(child)
+        child.close()
+    for part in (getattr(widget, name, None) for name in ("layout", "style")):
+        if isinstance(part, ipywidgets.Widget):
+            part.close()
+    widget.unobserve_all()

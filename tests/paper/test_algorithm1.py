@@ -25,7 +25,6 @@ from inrexp.paper.inr import MaskField
 from inrexp.paper.objectives import dice_overlap, pairwise_overlap
 from inrexp.paper.presets import PRESETS
 from inrexp.paper.settings import FitConfig
-from inrexp.widgets.siblings import explanations_browser
 
 SMALL = {"grid": 12, "scale": 2.0, "area_scale": 0.1, "bias": 1.0, "hidden": 64}
 # Log-probability and a growing area weight, as in the quick preset, on a small field.
@@ -366,26 +365,6 @@ def test_coverage_names_what_a_mask_covers():
     shares = coverage(torch.cat([mask, torch.zeros_like(mask)]), {"left": left, "right": ~left})
     assert shares[0] == {"left": pytest.approx(0.75), "right": pytest.approx(0.25)}
     assert all(value != value for value in shares[1].values())  # an empty mask covers nothing: NaN
-
-
-def test_the_browser_only_looks_up(planted_pair, monkeypatch):
-    found = many(planted_pair, SHORT, n=3, stop=False)
-    browser = explanations_browser(found)
-    monkeypatch.setattr(planted_pair.classifier.model, "forward", None)  # any use of the network fails from here on
-    assert (browser.count.value, browser.number.value) == (3, 1)
-    whole = [picture.value for picture in browser.pictures]
-    browser.number.value = 3
-    assert browser.pictures[0].value == browser.outlines[2]
-    assert [picture.value for picture in browser.pictures[1:]] == whole[1:]
-    browser.count.value = 1  # the first alone: the third cannot be shown any more
-    assert (browser.number.value, browser.number.max) == (1, 1)
-    assert [picture.value for picture in browser.pictures] == [
-        browser.outlines[0],
-        browser.unions[0],
-        browser.removed[0],
-    ]
-    assert "Without the first 1" in browser.caption.value
-    assert all(data.startswith(b"\xff\xd8") for data in browser.outlines + browser.removed)  # JPEG
 
 
 def test_figures_5_and_6_have_a_panel_for_each_explanation(planted_pair):

@@ -1,29 +1,30 @@
-"""The widgets without a browser: what they answer, how fast, and that closing them leaves nothing behind."""
+"""The widgets without a browser: what they hold, how small it is, and that closing them leaves nothing behind."""
 
+import base64
 import dataclasses
 import datetime
 import io
 import json
 import re
-import statistics
 import threading
 import time
+import zlib
 from pathlib import Path
 
-import ipywidgets
+import numpy as np
 import pytest
 import torch
 from conftest import QUICK_FIT, plant
 from ipywidgets.widgets.widget import _instances
 from PIL import Image
-from torchvision.transforms.v2.functional import pil_to_tensor
 
 from inrexp.datasets.pictures import to_picture
 from inrexp.explanation import Explanation
 from inrexp.methods import explain, explain_many, extremal_perturbation, grad_cam
-from inrexp.widgets.explorer import NOTHING, Explorer
-from inrexp.widgets.siblings import area_slider, explanations_browser, side_by_side_slider
-from inrexp.widgets.stage import Curve, Stage, curve_svg
+from inrexp.paper.perturb import fade
+from inrexp.widgets.explorer import Explorer, area_slider, explanations_browser, side_by_side_slider
+from inrexp.widgets.page import classic_script, json_element, write_page
+from inrexp.widgets.scene import fine_crop, packed_masks, perturbed_image, scene_of
 from inrexp.widgets.workbench import Workbench
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
@@ -43,9 +44,14 @@ def fitted(planted_once) -> dict:
     return {"inr": inr, "lattice": lattice, "GradCAM": grad_cam(model, image, 1)}
 
 
+@pytest.fixture(scope="module")
+def scene(fitted) -> dict:
+    return scene_of(fitted)
+
+
 @pytest.fixture
 def explorer(fitted):
-    found = Explorer(fitted, positions=6, start=0.25)
+    found = Explorer(fitted, start=0.25)
     yield found
     found.close()
 
@@ -57,160 +63,147 @@ def eventually(true, limit: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def shown(widget: Explorer) -> list[bytes]:
-    return [picture.value for picture in widget.pictures]
+def unpacked(packed: dict) -> np.ndarray:
+    """What explorer.js does: masks (k, h, w), 0 to 1."""
+    w, h = packed["size"]
+    planes = np.frombuffer(zlib.decompress(base64.b64decode(packed["data"])), np.uint8).reshape(packed["count"], -1)
+    if packed["kind"] == "soft":
+        return np.add.accumulate(planes, axis=0, dtype=np.uint8).reshape(-1, h, w) / 255
+    bits = np.unpackbits(np.bitwise_xor.accumulate(planes, axis=0), axis=1)[:, : h * w]
+    return bits.reshape(-1, h, w).astype(float)
 
 
-def test_the_area_slider_evaluates_the_field_between_the_measured_areas(fitted, explorer, monkeypatch):
-    monkeypatch.setattr(fitted["inr"].classifier.model, "forward", None)  # any use of the network fails from here on
-    assert len(explorer.areas) > 290  # thousandths of 0.1 to 0.4
-    before = shown(explorer)
-    explorer.area.value = 0.333
-    mask, area = explorer.mask("inr", 0.333)
-    assert area == 0.333
-    assert torch.equal(mask, fitted["inr"].mask(0.333))
-    assert shown(explorer)[:2] != before[:2]
-    assert f"kept {100 * float(mask.mean()):.3g} %" in explorer.captions[0].value
-    assert "p ≈" in explorer.captions[0].value  # not measured there, and it says so
-    explorer.area.value = explorer.measured[2]
-    assert "p =" in explorer.captions[0].value
+def test_masks_of_zeros_and_ones_are_packed_without_loss():
+    masks = (torch.rand(5, 1, 17, 13, generator=torch.Generator().manual_seed(0)) > 0.5).double()
+    packed = packed_masks(masks)
+    assert packed["kind"] == "binary"
+    assert np.array_equal(unpacked(packed), masks[:, 0].numpy())
 
 
-def test_a_measured_probability_is_the_explanations_own(fitted, explorer):
-    curve = explorer.curves["inr", "blur 20 px"]
-    assert curve.soft == pytest.approx(fitted["inr"].probability(curve.areas).tolist(), abs=1e-5)
-    assert curve.cut == pytest.approx(fitted["inr"].probability(curve.areas, cut=0.5).tolist(), abs=1e-5)
-    assert explorer.curves["lattice", "blur 20 px"].areas == (0.1, 0.3)
+def test_soft_masks_are_packed_at_half_their_size_within_a_byte():
+    masks = torch.nn.functional.interpolate(torch.rand(4, 1, 6, 6), scale_factor=8, mode="bilinear")
+    halved = torch.nn.functional.avg_pool2d(masks, 2)[:, 0].numpy()
+    assert np.abs(unpacked(packed_masks(masks)) - halved).max() <= 0.5 / 255 + 1e-6
 
 
-def test_the_threshold_moves_a_star_and_no_picture():
-    curve = Curve((0.1, 0.2, 0.3), (0.2, 0.6, 0.9), (0.0, 0.1, 0.7))
-    assert [curve.smallest(p, cut=False) for p in (0.1, 0.5, 0.95)] == [0.1, 0.2, None]
-    assert curve.smallest(0.5, cut=True) == 0.3
-    assert curve.at(0.2, cut=False) == "= 0.60"
-    assert curve.at(0.15, cut=False) == "≈ 0.40"
+def test_a_scene_holds_a_map_at_every_thousandth_and_a_lattice_at_its_own_areas(fitted, scene):
+    inr, lattice, grad_cam = scene["answers"]
+    assert lattice["areas"] == lattice["searched"] == [0.1, 0.3]
+    assert grad_cam["masks"]["kind"] == "binary"
+    assert grad_cam["areas"] == pytest.approx([0.025 + i / 1000 for i in range(176)])
+    masks = unpacked(grad_cam["masks"])
+    assert np.array_equal(masks[75], fitted["GradCAM"].mask(0.1)[0, 0].numpy())  # 0.025 + 75 thousandths
+    assert inr["masks"]["kind"] == "soft"
+    assert inr["areas"] == inr["searched"]
 
 
-def test_the_threshold_slider_says_where_the_class_is_kept(explorer):
-    before = shown(explorer)
-    explorer.threshold.value = 0.0
-    assert "a* = 10 % (soft), 10 % (cut)" in explorer.captions[0].value
-    explorer.threshold.value = 1.0
-    assert "a* = none (soft), none (cut)" in explorer.captions[0].value
-    assert shown(explorer) == before
+def test_a_measured_probability_is_the_explanations_own(fitted, scene):
+    inr = scene["answers"][0]
+    curve = inr["curves"]["blur 20 px"]
+    assert curve["soft"] == pytest.approx(fitted["inr"].probability(inr["searched"]).tolist(), abs=1e-4)
+    assert curve["cut"] == pytest.approx(fitted["inr"].probability(inr["searched"], cut=0.5).tolist(), abs=1e-4)
+    black = fitted["inr"].mask(inr["searched"][3]) * fitted["inr"].image
+    expected = float(fitted["inr"].classifier.probability(black, fitted["inr"].target))
+    assert inr["curves"]["black"]["soft"][3] == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_cut_view_shows_the_mask_of_zeros_and_ones(fitted, explorer):
-    explorer.view.value = True
-    mask = fitted["inr"].mask(explorer.area.value, cut=0.5)
-    assert explorer.pictures[0].value == explorer.stage.outlined(mask)
+def test_the_same_answers_give_the_same_scene(fitted, scene):
+    again = json.dumps(scene_of(fitted))
+    assert again == json.dumps(scene)
 
 
-def test_answers_are_set_against_each_other_each_at_an_area_that_it_holds(explorer):
-    assert explorer.lower.layout.display == "none"
-    explorer.against.value = "lattice"
-    assert explorer.lower.layout.display is None
-    assert "nearest held 30 %" in explorer.captions[1].value
-    assert "lattice" in explorer.curve.value
-    assert "inr" in explorer.curve.value
-    explorer.answer.value = "GradCAM"
-    assert "GradCAM" in explorer.titles[0].value
-    explorer.against.value = NOTHING
-    assert "lattice" not in explorer.curve.value
+def test_a_fit_that_is_not_sound_says_so(fitted):
+    broken = explain(fitted["inr"].classifier, fitted["inr"].image, 1, preset=SHORT, steps=1, progress=False)
+    broken.status = "collapsed"
+    assert [one["sound"] for one in scene_of({"good": fitted["inr"], "bad": broken})["answers"]] == [True, False]
 
 
-def test_a_new_outside_shows_its_pictures_at_once_and_its_probabilities_later(fitted, explorer):
-    before = shown(explorer)
-    explorer.outside.value = "black"
-    assert shown(explorer)[1] != before[1]
-    assert "black" in explorer.legend.value
-    eventually(lambda: ("inr", "black") in explorer.curves and explorer.worker is None)
-    assert "measuring" not in explorer.captions[0].value
-    assert explorer.classifier is not fitted["inr"].classifier  # a copy: cells may use the model meanwhile
-    mask = fitted["inr"].mask(0.1)
-    expected = fitted["inr"].classifier.probability(mask * fitted["inr"].image, fitted["inr"].target)
-    assert explorer.curves["inr", "black"].soft[0] == pytest.approx(float(expected), abs=1e-5)
+def test_a_fine_crop_shows_the_same_part_of_the_picture(planted_once):
+    wide = to_picture(torch.nn.functional.interpolate(planted_once.image, size=(224, 260), mode="bilinear"))
+    fine = fine_crop(planted_once.classifier, wide)
+    coarse = np.asarray(to_picture(planted_once.classifier.prepare(wide)), float)
+    assert fine.size == (224, 224)
+    assert np.abs(np.asarray(fine.resize((112, 112), Image.Resampling.BOX), float) - coarse).mean() < 4
 
 
-def test_every_picture_says_what_1_and_0_mean(explorer):
-    assert "Mask 1</b>, inside the line: the pixel is kept" in explorer.legend.value
-    assert "Mask 0</b>, outside, dark: it becomes blurred (20 px)" in explorer.legend.value
+def test_what_stands_outside_has_a_name(planted_once):
+    assert torch.equal(perturbed_image(planted_once.image, "black"), fade(planted_once.image))
+    with pytest.raises(ValueError, match="got 'white'"):
+        perturbed_image(planted_once.image, "white")
 
 
-def test_the_curve_has_its_cursor_where_the_area_is():
-    curve = Curve((0.1, 0.2), (0.0, 1.0), (0.0, 0.5))
-    at = [
-        curve_svg([("a", curve)], area=area, threshold=0.5, cut=False, limits=(0.1, 0.2)) for area in (0.1, 0.15, 0.2)
-    ]
-    across = [[float(one) for one in re.search(r"circle cx='([\d.]+)' cy='([\d.]+)'", svg).groups()] for svg in at]
-    assert across[0][0] < across[1][0] < across[2][0]
-    assert across[0][1] > across[1][1] > across[2][1]  # the probability grows, upwards on the page
-    assert across[1] == pytest.approx([(a + b) / 2 for a, b in zip(across[0], across[2], strict=True)], abs=0.1)
+def test_the_widget_starts_at_the_area_nearest_to_the_one_asked(explorer):
+    assert explorer.area == min(explorer.scene["answers"][0]["areas"], key=lambda area: abs(area - 0.25))
+    assert (explorer.answer, explorer.against, explorer.outside) == ("inr", "", "blur 20 px")
+    assert explorer.threshold == pytest.approx(explorer.answers["inr"].threshold, abs=1e-4)
 
 
-def test_the_outline_stands_where_the_mask_crosses_a_half():
-    mask = torch.zeros(1, 1, 64, 64)
-    mask[..., :32] = 1
-    stage = Stage(torch.full((1, 3, 64, 64), 0.5), side=64)
-    pixels = pil_to_tensor(Image.open(io.BytesIO(stage.outlined(mask)))).permute(1, 2, 0)
-    row = pixels[40].float()
-    assert row[20].mean() == pytest.approx(127, abs=4)  # kept
-    assert row[75].mean() == pytest.approx(57, abs=4)  # removed: dark, the picture stays visible
-    assert int((row[:, 0] - row[:, 2]).argmax()) in (47, 48)  # the line, at half of 96 px
+def test_the_widgets_state_is_plain_and_small(explorer):
+    state = explorer.get_state()
+    assert len(json.dumps({name: state[name] for name in ("scene", "_esm", "_css")})) < 400_000
+    assert "0x" not in repr(explorer)
 
 
-def test_every_control_answers_within_a_tenth_of_a_second():
-    planted = plant(size=(224, 224))
-    inr = explain(planted.classifier, planted.image, 1, preset="quick", steps=2, progress=False)
-    widget = Explorer({"inr": inr, "other": inr}, against="other", positions=4)
-    moves = [
-        (widget.area, [0.03, 0.111, 0.173, 0.052, 0.14]),
-        (widget.view, [True, False]),
-        (widget.answer, ["other", "inr"]),
-    ]
-    moves += [
-        (widget.threshold, [0.2, 0.7]),
-        (widget.against, [NOTHING, "other"]),
-        (widget.outside, ["black", "blur 10 px"]),
-    ]
-    for control, values in moves:
-        took = []
-        for value in values:
-            begun = time.thread_time()  # of this thread alone: the machine may be busy with others
-            control.value = value
-            took.append(time.thread_time() - begun)
-        assert statistics.median(took) < 0.1, control.description
-    widget.close()
-    widget.worker and widget.worker.join(30)
+def test_another_outside_is_measured_when_it_is_asked_for(explorer):
+    explorer._asked(explorer, {"measure": "blur 10 px"}, [])
+    curve = explorer.scene["answers"][0]["curves"]["blur 10 px"]["soft"]
+    assert len(curve) == len(explorer.scene["answers"][0]["searched"])
+    assert explorer.outside == "blur 10 px"
+    assert explorer.scene["outsides"]["blur 10 px"].startswith("data:image/webp")
+
+
+def test_a_renderer_without_widgets_gets_a_strip_of_masks(explorer):
+    bundle = explorer._repr_mimebundle_()[0]
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert Image.open(io.BytesIO(base64.b64decode(bundle["image/jpeg"]))).width > 400
+
+
+def test_numbered_explanations_bring_what_is_left_without_them(planted_once):
+    before = set(_instances)
+    found = explain_many(planted_once.classifier, planted_once.image, 1, n=1, preset=SHORT, progress=False)
+    browser = explanations_browser(found)
+    assert browser.scene["together"]["left"] == pytest.approx(found.remaining().tolist(), abs=1e-4)
+    assert browser.scene["answers"][0]["own"] == pytest.approx(found.areas[0])
+    browser.close()
+    assert set(_instances) == before
 
 
 @pytest.mark.filterwarnings("ignore:fit interrupted")
 def test_a_closed_widget_leaves_no_widget_no_observer_and_no_thread(fitted, planted_once):
     before, threads = set(_instances), set(threading.enumerate())
-    explorer = Explorer(fitted, positions=3)
-    explorer.outside.value = "black"  # starts measuring
-    worker = explorer.worker
+    explorer = Explorer(fitted)
     bench = Workbench(planted_once.classifier, picture=planted_once.image, preset=SHORT, steps=3000)
     bench.start.click()
-    slider = area_slider(fitted["inr"], positions=3)
+    slider = area_slider(fitted["inr"])
     for widget in (explorer, bench, slider):
         widget.close()
         widget.close()  # twice does no harm
-    for thread in (worker, bench.worker):
-        thread.join(30)
+    bench.worker.join(30)
     assert set(_instances) == before
     assert set(threading.enumerate()) == threads
-    assert not explorer.area._trait_notifiers.get("value", {}).get("change")
 
 
-def test_the_small_siblings_are_explorers_with_fewer_controls(fitted):
-    slider = area_slider(fitted["inr"], positions=3, start=0.2)
-    assert slider.area.value == pytest.approx(0.2)
-    assert (slider.view.layout.display, slider.outside.layout.display) == (None, "none")
+def test_the_small_constructors_are_one_call(fitted):
+    slider = area_slider(fitted["inr"], start=0.2)
+    assert slider.area == pytest.approx(0.2, abs=0.005)
     both = side_by_side_slider({"a": fitted["inr"], "b": fitted["lattice"]}, (0.1, 0.3))
-    assert (both.areas, both.against.value) == ((0.1, 0.3), "b")
+    assert (both.scene["answers"][0]["areas"], both.against) == ([0.1, 0.3], "b")
     slider.close()
     both.close()
+
+
+def test_a_page_stands_alone(scene, tmp_path):
+    path = write_page(tmp_path / "page.html", scene, title="a < b", text="Move the slider.")
+    page = path.read_text()
+    assert "<title>a &lt; b</title>" in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "export default" not in classic_script()
+
+
+def test_no_text_in_the_data_can_end_its_element():
+    element = json_element("x", {"label": "</script><b>"})
+    assert element.count("</script>") == 1
+    assert json.loads(element.split(">", 1)[1].rsplit("</script>", 1)[0]) == {"label": "</script><b>"}
 
 
 @pytest.mark.parametrize(
@@ -220,8 +213,8 @@ def test_the_small_siblings_are_explorers_with_fewer_controls(fitted):
         ({"answers": {"a": 1}}, TypeError, "answers must map names"),
         ({"against": "b"}, ValueError, "against must be one of the answers a, got 'b'"),
         ({"controls": ("colour",)}, ValueError, "controls must be of"),
-        ({"areas": (0.9,)}, ValueError, r"first answer's range \[0.1, 0.4\]"),
-        ({"positions": 1}, ValueError, "2 areas or more"),
+        ({"areas": (0.9,)}, ValueError, r"every answer's range, here \[0.1, 0.4\]"),
+        ({"outsides": ("white",)}, ValueError, "outside must be"),
     ],
 )
 def test_the_explorer_refuses_what_it_cannot_show(fitted, change, error, message):
@@ -263,19 +256,19 @@ def test_an_uploaded_picture_is_explained_for_the_chosen_class(bench, planted_on
     assert (bench.start.disabled, bench.cancel.disabled) == (False, True)
     assert [label.split(":")[0] for label, _ in bench.classes.options] == ["stripes", "nothing", "other"]
     bench.classes.value = 1
-    pictures = [bench.picture.value]
-    bench.picture.observe(lambda change: pictures.append(change["new"]), names="value")
+    steps = []
+    bench.explorer.observe(lambda change: steps.append(change["new"].get("step")), names="growing")
     bench.start.click()
     assert (bench.start.disabled, bench.cancel.disabled) == (True, False)
     bench.worker.join(60)
     assert bench.explanation.status == "finished"
     assert bench.explanation.classifier is planted_once.classifier
-    assert len(pictures) == 4  # the picture, and the mask after 10, 20 and 30 steps
-    assert (bench.progress.value, bench.start.disabled, bench.cancel.disabled) == (30, False, True)
-    assert isinstance(bench.result.children[0], Explorer)
+    assert steps == [10, 20, 30, None]  # the mask grows, then the result takes its place
+    assert (bench.start.disabled, bench.cancel.disabled) == (False, True)
+    assert bench.explorer.scene["answers"][0]["label"] == "stripes"
     assert "finished" in bench.status.value
     bench.load(planted_once.image)
-    assert bench.result.children == ()  # the result was of the picture before
+    assert bench.explorer.scene["answers"] == []  # the result was of the picture before
 
 
 @pytest.mark.filterwarnings("ignore:fit interrupted")
@@ -283,7 +276,7 @@ def test_cancel_ends_the_fit_and_keeps_what_was_found(bench, planted_once):
     bench.config = dataclasses.replace(bench.config, steps=100_000)
     bench.load(planted_once.image)
     bench.start.click()
-    eventually(lambda: bench.progress.value >= 10)
+    eventually(lambda: bench.explorer.growing.get("step", 0) >= 10)
     with pytest.raises(RuntimeError, match="cancel it before"):
         bench.load(planted_once.image)
     first = bench.worker
@@ -345,12 +338,3 @@ def test_every_widget_of_a_notebook_has_a_static_strip_in_a_cell_before_it(path:
                 for kind in out.get("data", {})
             }
             assert "image/png" in kinds, "".join(cell["source"])
-
-
-def test_the_browser_of_several_closes_whole(planted_once):
-    before = set(_instances)
-    found = explain_many(planted_once.classifier, planted_once.image, 1, n=1, preset=SHORT, progress=False)
-    browser = explanations_browser(found)
-    assert isinstance(browser, ipywidgets.VBox)
-    browser.close()
-    assert set(_instances) == before

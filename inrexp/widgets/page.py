@@ -1,0 +1,73 @@
+"""One explorer as one HTML file that needs nothing else: script, style and data are inside, no request leaves it."""
+
+import json
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from inrexp.files import written_whole
+from inrexp.widgets.scene import Scene
+
+HERE = Path(__file__).parent
+SCRIPT, STYLE = HERE / "explorer.js", HERE / "explorer.css"
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ max-width: 1080px; margin: 0 auto; padding: 16px; background: light-dark(#fff, #14181c);
+  color: light-dark(#1d2126, #e8eaed);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; }}
+h1 {{ margin: 0 0 4px; font-size: 22px; line-height: 1.25; }}
+p {{ margin: 0 0 14px; max-width: 46em; }}
+footer {{ margin-top: 18px; font-size: 13px; opacity: 0.75; }}
+{style}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{text}</p>
+<div id="explorer"></div>
+<footer>{footer}</footer>
+{script}
+</body>
+</html>
+"""
+
+MOUNT = (
+    """inrexp.mount(document.getElementById("explorer"), JSON.parse(document.getElementById("scene").textContent));"""
+)
+
+
+def write_page(path: "str | Path", scene: Scene, *, title: str, text: str, footer: str = "") -> Path:
+    """Write a scene as a page that opens from a disk or a mail, without network.  title, text, footer: plain text."""
+    path = Path(path)
+    script = f"{json_element('scene', scene)}\n<script>\n{classic_script()}{MOUNT}\n</script>"
+    page = PAGE.format(
+        title=escape(title), text=escape(text), footer=escape(footer), style=STYLE.read_text(), script=script
+    )
+    with written_whole(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def classic_script() -> str:
+    """explorer.js for pages opened from a disk, where browsers refuse to import modules: it defines `inrexp`."""
+    source = SCRIPT.read_text(encoding="utf-8")
+    end = "export default { render, mount };\n"
+    if not source.endswith(end):
+        raise ValueError(f"{SCRIPT} must end in {end!r}")
+    return f"const inrexp = (() => {{\n{source.removesuffix(end)}return {{ render, mount }};\n}})();\n"
+
+
+def json_element(name: str, data: Any) -> str:
+    """A script element that holds data; `<` is escaped, so that no text in it can end the element."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return f'<script type="application/json" id="{escape(name, quote=True)}">{text}</script>'
