@@ -1,4 +1,4 @@
-"""Execute a notebook: a copy with papermill, or the committed file itself with nbclient."""
+"""Execute one notebook: a copy with papermill, or the committed file itself with nbclient."""
 
 import contextlib
 import functools
@@ -6,64 +6,91 @@ import hashlib
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import timm
-import torch
-
 import inrexp
+from inrexp.claims import REHEARSAL
 from inrexp.commands.notebooks import STAMP, Notebook, stamp_of
+from inrexp.commands.rehearsal import PREAMBLE
 from inrexp.files import written_whole
 
 QUICK_TIMEOUT, FULL_TIMEOUT = 900, 12 * 3600  # seconds a cell
-KERNEL = {
-    "OMP_NUM_THREADS": "1",
-    "CUDA_VISIBLE_DEVICES": "",
-}  # committed notebooks run so: the rest is the CPU's rounding
+# Committed notebooks run so: what then differs between two machines is the rounding of their processors.
+KERNEL = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def copy_of(notebook: Notebook, folder: Path) -> Path:
+    """Where `run` puts a notebook's executed copy."""
+    return folder / notebook.path.name
+
+
+def stamp(notebook: Notebook, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What an executed copy belongs to: the notebook's code, the values given, and the package's own code."""
+    return {"code": notebook.code, "values": dict(values), "version": inrexp.__version__, "source": source_digest()}
+
+
+def is_finished(notebook: Notebook, values: Mapping[str, Any], folder: Path) -> bool:
+    """Whether an earlier run of the same code with the same values has left its copy in `folder`."""
+    copy = copy_of(notebook, folder)
+    return copy.exists() and stamp(notebook, values).items() <= stamp_of(copy).items()
 
 
 def run(
-    notebook: Notebook, values: Mapping[str, Any], folder: Path, *, timeout: float, apart: bool, resume: bool = False
+    notebook: Notebook,
+    values: Mapping[str, Any],
+    folder: Path,
+    *,
+    timeout: float,
+    figures: Path | None = None,
+    rehearse: bool = False,
 ) -> Path:
     """Execute a copy in `folder` with `values` injected; returns its path.  The committed notebook stays as it is.
 
-    timeout: seconds a cell.  apart: figures go to `folder`/figures instead of the repository's.  resume: a finished
-    copy of the same code and values is left as it is.  While it runs, and if it fails, the copy is called
-    *.running.ipynb; raises RuntimeError that names it and the cell.
+    timeout: seconds a cell.  figures: where figures go, else to the repository's.  rehearse: fits of a few steps.
+    The copy appears when it is finished.  Raises RuntimeError that names the cell that failed, and the copy up to
+    there, *.failed.ipynb.
     """
+    import nbformat
     import papermill
     from nbclient.exceptions import CellTimeoutError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it calls annotated parameters unknown; ours are checked
-    copy = folder / notebook.path.name
-    stamp = {"code": notebook.code, "values": dict(values), "version": inrexp.__version__}
-    if resume and copy.exists() and stamp_of(copy) == stamp:
-        return copy
     folder.mkdir(parents=True, exist_ok=True)
-    running = copy.with_suffix(".running.ipynb")
-    figures = {"INREXP_FIGURES": str((folder / "figures").absolute())} if apart else {}
-    try:
-        with _environment(figures):
-            papermill.execute_notebook(
-                notebook.path,
-                running,
-                dict(values),
-                cwd=notebook.path.parent,
-                kernel_name="python3",
-                execution_timeout=int(timeout),
-                progress_bar={"desc": notebook.name},
-                log_output=False,
-            )
-    except papermill.PapermillExecutionError as error:
-        where = f"cell {error.cell_index}: {error.ename}: {error.evalue}"
-        raise RuntimeError(f"{notebook.name} failed in {where}; the copy up to there is {running}") from error
-    except CellTimeoutError as error:
-        limit = f"a cell took longer than {timeout:g} s (--execution-timeout)"
-        raise RuntimeError(f"{notebook.name}: {limit}; the copy up to there is {running}") from error
-    _write(running, {STAMP: stamp})
-    return running.replace(copy)
+    copy = copy_of(notebook, folder)
+    failed = copy.with_suffix(".failed.ipynb")
+    content = nbformat.read(notebook.path, as_version=4)
+    changes = {"INREXP_FIGURES": str(figures.absolute())} if figures else {}
+    if rehearse:
+        content.cells.insert(0, nbformat.v4.new_code_cell(PREAMBLE))
+        changes[REHEARSAL] = "1"
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{notebook.name}-") as hidden:
+        running = Path(hidden) / copy.name
+        try:
+            with _environment(changes):
+                papermill.execute_notebook(
+                    content,
+                    running.absolute(),
+                    dict(values),
+                    cwd=notebook.path.parent,
+                    kernel_name="python3",
+                    execution_timeout=int(timeout),
+                    progress_bar=False,
+                    log_output=False,
+                )
+        except papermill.PapermillExecutionError as error:
+            running.replace(failed)
+            where = f"cell {error.cell_index}: {error.ename}: {error.evalue}"
+            raise RuntimeError(f"{notebook.name} failed in {where}; the copy up to there is {failed}") from error
+        except CellTimeoutError as error:
+            running.replace(failed)
+            limit = f"a cell took longer than {timeout:g} s (--execution-timeout)"
+            raise RuntimeError(f"{notebook.name}: {limit}; the copy up to there is {failed}") from error
+        note(running, stamp(notebook, values))
+        failed.unlink(missing_ok=True)
+        return running.replace(copy)
 
 
 def run_in_place(notebook: Notebook, *, timeout: float) -> None:
@@ -92,8 +119,20 @@ def run_in_place(notebook: Notebook, *, timeout: float) -> None:
 
 
 @functools.cache
+def source_digest() -> str:
+    """sha256 of the package's own files: an answer computed by other code is not this code's."""
+    folder, digest = Path(inrexp.__file__).parent, hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
 def arithmetic() -> str:
     """Digest of a network's gradient, in plain torch on one thread: equal where CPU and torch round alike."""
+    import timm
+    import torch
+
     threads, generator = torch.get_num_threads(), torch.Generator().manual_seed(0)
     with torch.random.fork_rng():
         network = timm.create_model("tf_efficientnet_lite0").eval().to(memory_format=torch.channels_last)
@@ -109,9 +148,10 @@ def arithmetic() -> str:
     return hashlib.sha256(image.grad.numpy().tobytes()).hexdigest()[:16]  # type: ignore[union-attr]
 
 
-def _write(path: Path, metadata: Mapping[str, Any]) -> None:
+def note(path: Path, facts: Mapping[str, Any]) -> None:
+    """Add facts to those that an executed notebook holds about its execution."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    content["metadata"] |= metadata
+    content["metadata"][STAMP] = content["metadata"].get(STAMP, {}) | dict(facts)
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -30,6 +30,7 @@ class Notebook:
     defaults: Mapping[str, Any]
     kinds: Mapping[str, frozenset[str]]
     code: str  # digest of the code cells
+    figures: tuple[str, ...] = ()  # names that its code gives to `save_figure`
 
     @property
     def name(self) -> str:
@@ -82,7 +83,9 @@ def read(path: Path) -> Notebook:
         raise ValueError(f"{path.name} must have one cell tagged `parameters`, it has {len(tagged)}")
     defaults, kinds = _parameters("".join(tagged[0]["source"]), path.name)
     title = text.splitlines()[0].lstrip("# ")
-    return Notebook(path, title, minutes[1] if minutes else "?", defaults, kinds, digest(cells))
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    saved = tuple(dict.fromkeys(re.findall(r"save_figure\([^\"()]*(?:\([^()]*\))?[^\"()]*\"([^\"]+)\"", code)))
+    return Notebook(path, title, minutes[1] if minutes else "?", defaults, kinds, digest(cells), saved)
 
 
 def digest(cells: list[dict[str, Any]]) -> str:

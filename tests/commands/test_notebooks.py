@@ -1,5 +1,6 @@
 """`inrexp run` and nbval's comparison on a notebook of three cells; the committed notebooks without executing them."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -138,22 +139,26 @@ def test_a_run_leaves_the_committed_notebook_and_a_quick_one_the_full_figure(
     nbformat.write(content, tiny.path)
     tiny, before = notebooks.read(tiny.path), tiny.path.read_bytes()
 
-    def run(**options) -> tuple[Path, int]:
+    def run(**options) -> Path:
         values = notebooks.settings(tiny, {}, full=options.pop("full", False))
-        copy = execution.run(tiny, values, tmp_path / "out" / options.pop("to"), timeout=300, apart=False, **options)
-        return copy, copy.stat().st_mtime_ns
+        return execution.run(tiny, values, tmp_path / "out" / options.pop("to"), timeout=300)
 
     full = run(to="full", full=True)
-    assert run(to="full", full=True, resume=True) == full  # not executed again
+    values = notebooks.settings(tiny, {}, full=True)
+    assert execution.is_finished(tiny, values, tmp_path / "out" / "full")
+    assert not execution.is_finished(tiny, values | {"RATE": 1.6}, tmp_path / "out" / "full")
+    assert not execution.is_finished(dataclasses.replace(tiny, code="other"), values, tmp_path / "out" / "full")
     run(to="quick")
     assert tiny.path.read_bytes() == before
-    assert "rate 1.50" in full[0].read_text()
+    assert "rate 1.50" in full.read_text()
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["tiny.png", "tiny.quick.png"]
     said = [Image.open(tmp_path / "figures" / name).info["inrexp-run"] for name in ("tiny.png", "tiny.quick.png")]
     assert said == ["full", "quick"]
-    with pytest.raises(RuntimeError, match=r"tiny failed in cell \d+: .*running.ipynb"):
-        execution.run(tiny, {"RATE": "word"}, tmp_path / "out" / "quick", timeout=300, apart=True)
+    with pytest.raises(RuntimeError, match=r"tiny failed in cell \d+: .*failed.ipynb"):
+        execution.run(tiny, {"RATE": "word"}, tmp_path / "out" / "quick", timeout=300, figures=tmp_path / "apart")
     assert "rate 0.50" in (tmp_path / "out" / "quick" / tiny.path.name).read_text()  # the earlier copy stays
+    assert "ValueError" in (tmp_path / "out" / "quick" / "01_tiny_example.failed.ipynb").read_text()
+    assert not list((tmp_path / "out").rglob(".*")), "nothing unfinished stays behind"
 
 
 @pytest.mark.slow
