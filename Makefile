@@ -21,11 +21,10 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-figures: $(READY)  ## run every notebook in quick mode on the packaged model and pictures; writes figures/
+figures: $(READY)  ## run every notebook in quick mode, one a core; writes figures/, names each as it is there
 	$(BIN)/inrexp run all --execution-timeout $(NOTEBOOK_TIMEOUT) $(if $(DEVICE),--device $(DEVICE))
-	@ls -1 figures/
 
-paper: $(READY)  ## run every notebook with the paper's settings (DEVICE=cuda); interrupted, it goes on where it stopped
+paper: $(READY)  ## every notebook with the paper's settings (DEVICE=cuda); goes on where it stopped; ends with a table
 	$(BIN)/inrexp run all --full --resume $(if $(DEVICE),--device $(DEVICE))
 
 notebooks: $(READY)  ## execute the committed notebooks in place, from clean kernels (before a commit)
