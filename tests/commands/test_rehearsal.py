@@ -51,8 +51,8 @@ def test_a_rehearsal_is_of_a_full_run(capsys: pytest.CaptureFixture):
 def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study as the notebooks of the tables want it, of two pictures in a few steps."""
     folder = tmp_path_factory.mktemp("study")
-    words = "--limit 2 --seeds 2 --iterations 2 --curve-steps 2 --device cpu --option inr.steps=3 --option rise.masks=8 "
-    words += "--option extremal_perturbation.steps=3"
+    words = "--limit 2 --seeds 2 --iterations 2 --curve-steps 2 --device cpu "
+    words += "--option inr.steps=3 --option extremal_perturbation.steps=3 --option rise.masks=8"
     assert cli.main(["study", str(folder), *words.split()]) == 0
     return folder
 
