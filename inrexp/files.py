@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent
 CLONE = None if (PACKAGE / "data").is_dir() else PACKAGE.parent
 DATA = PACKAGE / "data" if CLONE is None else CLONE / "data"
 REGISTRY = DATA / "registry.toml"  # what can be fetched, and the counts of a whole copy
-MASKS = DATA / "masks"  # regions drawn by hand
+PICTURES = DATA / "pictures"  # photographs, where each comes from, and regions drawn by hand
 CLASSES = DATA / "class_to_imagenet.json"  # VOC class -> ImageNet-1k classes
 VARIABLE = "INREXP_DATA"
 
@@ -27,13 +27,25 @@ def data_folder() -> Path:
 
 
 @functools.cache
+def picture_table() -> dict[str, dict]:
+    """Name of a picture -> its file or the package that carries it, author, source, licence, classes and object.
+
+    The table is data/pictures/pictures.toml, whose first lines explain every entry. Sorted by name.
+    Raises FileNotFoundError without it.
+    """
+    return _table(PICTURES / "pictures.toml")
+
+
+@functools.cache
 def registry() -> dict[str, dict]:
     """Name -> what, source, terms, place and the facts that a check compares.  Raises FileNotFoundError without it."""
-    if not REGISTRY.is_file():
-        raise FileNotFoundError(
-            f"no {REGISTRY}: this copy of inrexp is incomplete; install it again, or clone it whole"
-        )
-    return tomllib.loads(REGISTRY.read_text())
+    return _table(REGISTRY)
+
+
+def _table(path: Path) -> dict[str, dict]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}: this copy of inrexp is incomplete; install it again, or clone it whole")
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def external(name: str, folder: "str | Path | None" = None) -> Path:

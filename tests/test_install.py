@@ -15,7 +15,7 @@ from test_house import imported
 
 import inrexp
 from inrexp.commands import cli
-from inrexp.datasets.pictures import PACKAGED
+from inrexp.files import picture_table
 from inrexp.models.registry import LITE
 
 ROOT = Path(__file__).parent.parent
@@ -57,7 +57,9 @@ def test_every_import_of_the_tests_is_declared_or_pinned():
 
 def test_packages_that_carry_weights_and_pictures_are_declared():
     known = packages_distributions()
-    carriers = [package for package, *_ in LITE.values()] + [place.split(".")[0] for place, _ in PACKAGED.values()]
+    carriers = [package for package, *_ in LITE.values()] + [
+        one["module"].split(".")[0] for one in picture_table().values() if "module" in one
+    ]
     assert {canonicalize_name(known[carrier][0]) for carrier in carriers} <= set(DECLARED)
 
 

@@ -6,6 +6,8 @@
 import argparse
 from pathlib import Path
 
+from inrexp.files import picture_table
+
 PRESETS = (
     "paper",
     "paper_lattice",
@@ -18,7 +20,7 @@ PRESETS = (
 FIELD_PRESETS = tuple(name for name in PRESETS if not name.startswith("extremal"))
 DEFAULT_PRESET = "crisp"
 INTERRUPTED = 130  # the shell's exit status for Ctrl-C
-PICTURES = ("astronaut", "chelsea", "china", "coffee", "flower", "rocket")
+PICTURES = tuple(picture_table())
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

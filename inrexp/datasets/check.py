@@ -1,5 +1,6 @@
 """Is a copy of a data set whole?  Counts, sizes, unreadable files, stray masks, class ids, VOC07-difficult's pairs."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -8,18 +9,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inrexp.datasets.folder import white
+from inrexp.datasets.folder import FolderSample, white
 from inrexp.datasets.imagenet_s import IGNORED, IMAGENET_S, ImageNetSSample, imagenet_s_classes
 from inrexp.datasets.named import NAMES, load_dataset
-from inrexp.datasets.pictures import load_picture
+from inrexp.datasets.packaged import draw_regions
+from inrexp.datasets.pictures import load_picture, picture_path
 from inrexp.datasets.samples import class_ids, turned
 from inrexp.datasets.voc import IGNORED as VOC_IGNORED
 from inrexp.datasets.voc import VOC, Annotation, difficult_classes, read_annotations
-from inrexp.files import external, registry
+from inrexp.files import PICTURES, external, picture_table, registry
 from inrexp.models.registry import VOC_RESNET
 from inrexp.models.voc_resnet import VOC_CLASSES, load_voc_resnet
 
 SHOWN = 20  # problems of one kind in a report's text
+TERMS = ("shows", "author", "source", "licence")  # what pictures.toml says of every picture
+SHIPPED_TERMS = ("sha256", "changes", "evidence")  # and of one whose file is here
+PLAIN = (".md", ".toml", ".json")  # files beside the pictures
 
 
 @dataclass(frozen=True)
@@ -53,20 +58,50 @@ def check_data(name: str, folder: "str | Path | None" = None) -> Report:
         return _check_imagenet_s(name, external(name, folder))
     if name.startswith("voc07"):
         return _check_voc07(name, external("voc07", folder))
-    return _check_folder(name, folder)
+    return _check_packaged() if name == "packaged" else _check_folder(name, folder)
 
 
 def _check_folder(name: str, folder: "str | Path | None") -> Report:
-    """Of one's own, or the packaged pictures, whose regions are in data/masks and have no file of their own here."""
     dataset = load_dataset(name, folder)
+    assert folder is not None  # load_dataset asks for it
     problems = []
     for sample in dataset:
-        problems += _raised(partial(_check_pair, sample.picture, getattr(sample, "mask", None), white))
-    if folder is not None:
-        named = {sample.name for sample in dataset}
-        masks = sorted((Path(folder) / "masks").glob("*.png"))
-        problems += [f"{path} has no picture" for path in masks if path.stem not in named]
+        assert isinstance(sample, FolderSample)
+        problems += _raised(partial(_check_pair, sample.picture, sample.mask, white))
+    named = {sample.name for sample in dataset}
+    masks = sorted((Path(folder) / "masks").glob("*.png"))
+    problems += [f"{path} has no picture" for path in masks if path.stem not in named]
     return Report(name, dataset.facts, tuple(problems))
+
+
+def _check_packaged() -> Report:
+    """Every picture of the table: it is read, has its size, its regions and its terms; a shipped one has its bytes."""
+    table = picture_table()
+    problems = [problem for name, entry in table.items() for problem in _problems_of(name, entry)]
+    listed = {entry.get("file") for entry in table.values()}
+    strays = [path for path in sorted(PICTURES.iterdir()) if path.suffix not in PLAIN and path.name not in listed]
+    problems += [f"{path} is not in pictures.toml: its author, source and licence are missing" for path in strays]
+    shipped = sum("file" in entry for entry in table.values())
+    fact = f"{len(table)} pictures by name: {shipped} in {PICTURES}, the others inside the packages that carry them"
+    return Report("packaged", (fact, *load_dataset("packaged").facts), tuple(problems))
+
+
+def _problems_of(name: str, entry: dict) -> list[str]:
+    wanted = TERMS + (SHIPPED_TERMS if "file" in entry else ())
+    found = [f"{name} has no {what} in pictures.toml" for what in wanted if not entry.get(what)]
+    try:
+        path, size = picture_path(name), load_picture(name).size
+        regions = draw_regions(name)
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        return [*found, f"{name}: {error}"]
+    if "file" in entry and hashlib.sha256(path.read_bytes()).hexdigest() != entry.get("sha256"):
+        found.append(f"{path} has another sha256 than pictures.toml: it was changed or damaged")
+    if list(size) != entry.get("size"):
+        found.append(f"{path} is {size[0]} x {size[1]} px, pictures.toml has {entry.get('size')}")
+    if next(iter(regions.values())).shape != size[::-1]:
+        found.append(f"{name}: its regions were drawn at another size than {size[0]} x {size[1]} px")
+    missing = set(entry.get("object", ())) - set(regions)
+    return found + [f"{name}: its object has the region {region!r}, which was not drawn" for region in sorted(missing)]
 
 
 def _check_imagenet_s(name: str, folder: Path) -> Report:

@@ -1,4 +1,4 @@
-"""The packaged pictures' truth: region masks drawn by hand, shipped in data/masks (the pictures are not)."""
+"""The packaged pictures: regions drawn over each by hand, and the data set of those whose object the network knows."""
 
 import json
 from dataclasses import dataclass
@@ -10,51 +10,46 @@ from PIL import Image, ImageDraw
 
 from inrexp.datasets.imagenet_s import ImageNetSample
 from inrexp.datasets.samples import Dataset, Truth, to_truth
-from inrexp.files import MASKS, written_whole
+from inrexp.files import PICTURES, picture_table
 from inrexp.models.classifier import Classifier
 from inrexp.models.registry import IMAGENET_LABELS
 
+REGIONS = PICTURES / "regions.json"
 
-def region_names(picture: str, *, folder: "str | Path" = MASKS) -> tuple[str, ...]:
+
+def region_names(picture: str, *, drawings: "str | Path" = REGIONS) -> tuple[str, ...]:
     """The hand-drawn regions of a packaged picture, backmost first; together they cover every pixel once.
 
-    Raises FileNotFoundError without the masks, LookupError for a picture without any.
+    Raises LookupError for a picture without any, FileNotFoundError without the drawings.
     """
-    layers = _drawings(folder, picture)["layers"]
-    return tuple(dict.fromkeys(layer["region"] for layer in layers))
+    return tuple(dict.fromkeys(layer["region"] for layer in _drawing(picture, drawings)["layers"]))
 
 
 def packaged_truth(
-    picture: str, region: "str | list[str] | tuple[str, ...]", classifier: Classifier, *, folder: "str | Path" = MASKS
+    picture: str,
+    region: "str | list[str] | tuple[str, ...]",
+    classifier: Classifier,
+    *,
+    drawings: "str | Path" = REGIONS,
 ) -> torch.Tensor:
     """Where a region (or several together) lies in what `classifier.prepare` makes of the picture: truth (h, w), bool.
 
     The mask goes through the picture's own resize and centre crop, with nearest neighbours.
-    Raises LookupError for an unknown picture or region, FileNotFoundError without the masks.
+    Raises LookupError for an unknown picture or region, FileNotFoundError without the drawings.
     """
+    regions = draw_regions(picture, drawings=drawings)
     names = (region,) if isinstance(region, str) else tuple(region)
-    known = region_names(picture, folder=folder)
-    truth = torch.zeros(classifier.size, dtype=torch.bool, device=classifier.device)
     for name in names:
-        if name not in known:
-            raise LookupError(f"{picture} has no region {name!r}; it has {', '.join(known)}")
-        path = Path(folder) / mask_file(picture, name)
-        if not path.is_file():
-            raise FileNotFoundError(f"no mask at {path}: git checkout data/masks, or write_region_masks()")
-        with Image.open(path) as mask:
-            truth |= to_truth(mask, classifier)
-    return truth
+        if name not in regions:
+            raise LookupError(f"{picture} has no region {name!r}; it has {', '.join(regions)}")
+    drawn = np.any([regions[name] for name in names], axis=0)
+    return to_truth(Image.fromarray(drawn), classifier)
 
 
-def mask_file(picture: str, region: str) -> str:
-    return f"{picture}_{region.replace(' ', '_')}.png"
-
-
-def draw_regions(picture: str, *, folder: "str | Path" = MASKS) -> dict[str, np.ndarray]:
+def draw_regions(picture: str, *, drawings: "str | Path" = REGIONS) -> dict[str, np.ndarray]:
     """The polygons as masks at the picture's own size: region -> (h, w) bool; later layers cover earlier ones."""
-    drawing = _drawings(folder, picture)
+    drawing, names = _drawing(picture, drawings), region_names(picture, drawings=drawings)
     labels = Image.new("L", tuple(drawing["size"]))
-    names = region_names(picture, folder=folder)
     for layer in drawing["layers"]:
         for polygon in layer["polygons"]:
             points = [(x, y) for x, y in polygon]
@@ -62,44 +57,20 @@ def draw_regions(picture: str, *, folder: "str | Path" = MASKS) -> dict[str, np.
     return {name: np.asarray(labels) == index for index, name in enumerate(names)}
 
 
-def write_region_masks(folder: "str | Path" = MASKS) -> list[Path]:
-    """polygons.json -> <picture>_<region>.png, 255 inside: the command after a change of the polygons."""
-    written = []
-    for picture in _read(folder):
-        for region, mask in draw_regions(picture, folder=folder).items():
-            with written_whole(Path(folder) / mask_file(picture, region)) as temporary:
-                Image.fromarray(mask).save(temporary, optimize=True)
-            written.append(Path(folder) / mask_file(picture, region))
-    return written
-
-
-def _drawings(folder: "str | Path", picture: str) -> dict:
-    drawings = _read(folder)
-    if picture not in drawings:
-        raise LookupError(f"no regions were drawn for {picture!r}; there are some for {', '.join(drawings)}")
-    return drawings[picture]
-
-
-def _read(folder: "str | Path") -> dict:
-    path = Path(folder) / "polygons.json"
+def _drawing(picture: str, drawings: "str | Path") -> dict:
+    path = Path(drawings)
     if not path.is_file():
-        raise FileNotFoundError(f"no {path}: the hand-drawn masks stand in the repository's data/masks, clone it whole")
-    return json.loads(path.read_text())
-
-
-# Packaged picture -> ImageNet-1k index (EfficientNet-Lite0's top-1 class) and the regions that are its object. The
-# astronaut is left out: ImageNet-1k has no class for what she is.
-PACKAGED_OBJECTS = {
-    "chelsea": (282, ("fur", "ears", "eyes", "nose")),
-    "china": (698, ("building",)),
-    "coffee": (967, ("cup", "espresso")),
-    "flower": (985, ("petals", "centre")),
-    "rocket": (657, ("rocket",)),
-}
+        raise FileNotFoundError(f"no {path}: this copy of inrexp is incomplete; install it again, or clone it whole")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if picture not in found:
+        raise LookupError(f"no regions were drawn for {picture!r}; there are some for {', '.join(found)}")
+    return found[picture]
 
 
 @dataclass(frozen=True)
 class PackagedSample(ImageNetSample):
+    """regions: those in which the object lies."""
+
     regions: tuple[str, ...]
 
     def truths(self, classifier: Classifier) -> dict[str, Truth]:
@@ -108,10 +79,21 @@ class PackagedSample(ImageNetSample):
 
 
 def load_packaged() -> Dataset:
-    """The pictures that come with scikit-image and scikit-learn, with their hand-drawn regions as truth."""
+    """The packaged pictures whose object EfficientNet-Lite0 knows, with hand-drawn regions as truth.
+
+    Left out are those of which the network names nothing that is there, such as the astronaut or the tulips. The class
+    is the network's top-1; of the sails it is the twelve classes of boats together.
+    """
+    known = {name: entry for name, entry in picture_table().items() if "classes" in entry}
     samples = tuple(
-        PackagedSample(picture, picture, IMAGENET_LABELS[index], (index,), regions)
-        for picture, (index, regions) in PACKAGED_OBJECTS.items()
+        PackagedSample(
+            name,
+            name,
+            entry.get("label", IMAGENET_LABELS[entry["classes"][0]]),
+            tuple(entry["classes"]),
+            tuple(entry["object"]),
+        )
+        for name, entry in known.items()
     )
-    fact = f"{len(samples)} packaged pictures, masks drawn by hand, classes by EfficientNet-Lite0's top-1"
+    fact = f"{len(samples)} packaged pictures with masks drawn by hand, classes chosen by EfficientNet-Lite0's answer"
     return Dataset("packaged", samples, (fact,))

@@ -8,15 +8,9 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.transforms.v2 import functional as F
 
-# Pictures that travel inside packages which every user installs anyway: name -> (package, path within it).
-PACKAGED = {
-    "astronaut": ("skimage.data", "astronaut.png"),
-    "chelsea": ("skimage.data", "chelsea.png"),
-    "china": ("sklearn.datasets", "images/china.jpg"),
-    "coffee": ("skimage.data", "coffee.png"),
-    "flower": ("sklearn.datasets", "images/flower.jpg"),
-    "rocket": ("skimage.data", "rocket.jpg"),
-}
+from inrexp.files import PICTURES, picture_table
+
+PACKAGED = tuple(picture_table())  # names of pictures that travel with inrexp or inside packages that it needs
 MIN_SIDE = 16  # px; below this a picture holds nothing that a mask of 21 px smoothness could point at
 MAX_ASPECT = 30  # long side to short side; the short side is enlarged to the classifier's, the long one with it
 MAX_PIXELS = 178_956_970  # PIL's own limit against decompression bombs
@@ -50,14 +44,14 @@ def load_picture(source: "str | Path | Image.Image") -> Image.Image:
 
 
 def picture_path(source: "str | Path") -> Path:
-    """The file of a picture: a path as it is, a packaged name (`PACKAGED`) in its package; a file of that name wins.
+    """The file of a picture: a path as it is, a packaged name (`PACKAGED`) as its file; a file called so wins.
 
     Raises FileNotFoundError if there is neither.
     """
     path = Path(source)
     if str(source) in PACKAGED and not path.is_file():
-        package, inside = PACKAGED[str(source)]
-        path = Path(str(files(package).joinpath(inside)))
+        entry = picture_table()[str(source)]
+        path = PICTURES / entry["file"] if "file" in entry else Path(str(files(entry["module"]) / entry["path"]))
     if not path.is_file():
         raise FileNotFoundError(f"no picture at {path}; packaged pictures are {', '.join(PACKAGED)}")
     return path

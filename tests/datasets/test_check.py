@@ -1,5 +1,9 @@
 """The check of a copy names every broken file and compares the counts with the published ones."""
 
+import copy
+import hashlib
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,7 @@ from PIL import Image
 from inrexp.commands.cli import main
 from inrexp.datasets.check import check_data, difficult_counts
 from inrexp.datasets.voc import Annotation, Box
-from inrexp.files import registry
+from inrexp.files import PICTURES, picture_table, registry
 from inrexp.models.voc_resnet import VOC_CLASSES
 
 
@@ -39,7 +43,6 @@ def test_the_registry_s_pairs_by_class_add_up():
 
 def test_the_check_of_a_whole_folder_finds_nothing(tmp_path: Path):
     assert check_data("folder", own(tmp_path)).problems == ()
-    assert str(check_data("packaged")).endswith("packaged: ok")
 
 
 def test_the_check_names_every_broken_file(tmp_path: Path):
@@ -83,3 +86,42 @@ def test_the_command_checks_a_copy_and_fails_for_a_broken_one(tmp_path: Path, ca
     assert "stray.png has no picture" in capsys.readouterr().out
     assert main(["data", "check", "imagenet-s50", "--folder", str(tmp_path / "none")]) == 2
     assert "Get ImageNet-S50" in capsys.readouterr().err
+
+
+def test_every_packaged_picture_has_its_terms_and_a_shipped_one_its_bytes():
+    assert check_data("packaged").problems == ()
+    table = picture_table()
+    shipped = [entry for entry in table.values() if "file" in entry]
+    assert len(shipped) >= 6
+    assert sum((PICTURES / entry["file"]).stat().st_size for entry in shipped) < 2e6
+    assert [hashlib.sha256((PICTURES / one["file"]).read_bytes()).hexdigest() for one in shipped] == [
+        one["sha256"] for one in shipped
+    ]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        (
+            lambda folder, entry: (folder / "macaw.jpg").write_bytes((folder / "macaws.jpg").read_bytes()),
+            "another sha256",
+        ),
+        (lambda folder, entry: (folder / "macaw.jpg").unlink(), "no picture at"),
+        (lambda folder, entry: entry.pop("licence"), "macaw has no licence in pictures.toml"),
+        (lambda folder, entry: entry.update(author=""), "macaw has no author in pictures.toml"),
+        (lambda folder, entry: entry.update(size=[1, 1]), "pictures.toml has [1, 1]"),
+        (lambda folder, entry: entry["object"].append("hat"), "the region 'hat', which was not drawn"),
+        (lambda folder, entry: write_picture(folder / "stray.jpg"), "stray.jpg is not in pictures.toml"),
+    ],
+)
+def test_the_check_names_what_is_wrong_with_a_packaged_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_it: Callable, words: str
+):
+    folder = tmp_path / "pictures"
+    shutil.copytree(PICTURES, folder)
+    table = copy.deepcopy(picture_table())
+    break_it(folder, table["macaw"])
+    for module in ("check", "pictures"):
+        monkeypatch.setattr(f"inrexp.datasets.{module}.PICTURES", folder)
+        monkeypatch.setattr(f"inrexp.datasets.{module}.picture_table", lambda: table)
+    assert any(words in problem for problem in check_data("packaged").problems)
