@@ -113,10 +113,17 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def settings_of(text: str) -> dict[str, Any]:
-    """A row's settings, nested objects by their own names: {"fit": {"steps": 9}} is {"steps": 9}."""
+    """A row's settings, nested ones by their path: {"fit": {"steps": 9, "lr": {"end": 0}}} has "steps" and "lr.end"."""
     flat: dict[str, Any] = {}
-    for name, value in json.loads(text or "{}").items():
-        flat.update(settings_of(json.dumps(value)) if isinstance(value, dict) else {name: value})
+
+    def add(values: Mapping[str, Any], path: str) -> None:
+        for name, value in values.items():
+            if isinstance(value, dict):
+                add(value, path if name == "fit" else f"{path}{name}.")
+            else:
+                flat[path + name] = value
+
+    add(json.loads(text or "{}"), "")
     return flat
 
 

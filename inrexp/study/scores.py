@@ -62,7 +62,7 @@ def scored(
     star: float | None,
     cut_star: float | None,
 ) -> Result:
-    """A row, and the soft masks at `areas_of` (of a saliency map the map itself, scaled to [0, 1]).
+    """A row, and the soft masks at `areas_of` and a* (of a saliency map the map itself, scaled to [0, 1]).
 
     A fit that collapsed or diverged is no result: its row has its status and no number.
     known: the row's other columns.  star, cut_star: a* of soft and of cut masks, None where no area suffices: then what
@@ -86,6 +86,7 @@ def scored(
     row |= _precisions(binary, largest, sample, classifier)
     row["insertion"] = insertion(found, steps=judging.curve_steps).auc
     row["deletion"] = deletion(found, steps=judging.curve_steps).auc
+    areas = sorted({*areas, *([] if star is None else [star])})
     kept = found.scaled if is_map else found.mask(areas)  # type: ignore[attr-defined]
     names = ("map",) if is_map else tuple(f"{area:g}" for area in areas)
     numbers = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}

@@ -231,6 +231,12 @@ def test_presets_and_settings_that_differ_are_lines_of_their_own():
     ]
 
 
+def test_two_settings_of_one_name_do_not_hide_each_other():
+    grown = {"fit": {"steps": 9, "area_weight": {"start": 1.0}, "dice_weight": {"start": 2.0}}, "cut": 0.5}
+    found = study_rows.settings_of(json.dumps(grown))
+    assert found == {"steps": 9, "area_weight.start": 1.0, "dice_weight.start": 2.0, "cut": 0.5}
+
+
 def test_the_interval_holds_the_mean_and_is_the_same_at_each_call():
     values = np.linspace(0.1, 0.9, 41) ** 2
     low, high = tables.interval(values)
