@@ -29,7 +29,7 @@ PLAIN = (".md", ".toml", ".json")  # files beside the pictures
 
 @dataclass(frozen=True)
 class Report:
-    """facts: what was found.  problems: what is wrong, each naming its file; a copy without any is whole."""
+    """facts: what was found.  problems: what is wrong, each with its file.  A copy without problems is whole."""
 
     name: str
     facts: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A reader's own pictures with their masks, and classes if she names them."""
+"""A folder of one's own: pictures, a mask for each, and the class of each if a table names it."""
 
 import csv
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ class FolderSample(Sample):
 
 
 def load_folder(folder: "str | Path") -> Dataset:
-    """A reader's own: pictures/NAME.ext with masks/NAME.png (white is the object), and labels.csv if classes are given.
+    """Reads pictures/NAME.ext with masks/NAME.png, in which the object is white, and labels.csv if there is one.
 
-    labels.csv: columns name,target; a class index or label each.  Without it the classifier's top-1 is explained.
-    Raises FileNotFoundError and ValueError that name the file.
+    labels.csv has the columns name and target: the picture's name, and a class index or label. Without that file the
+    classifier's top-1 class is explained. Raises FileNotFoundError and ValueError that name the file.
     """
     folder = Path(folder)
     pictures = [path for path in sorted((folder / "pictures").glob("*")) if path.is_file() and path.name[0] != "."]
@@ -65,7 +65,7 @@ def _labels(path: Path) -> dict[str, str]:
 
 
 def white(path: "str | Path") -> np.ndarray:
-    """A black and white mask as (h, w) bool.  Raises ValueError for one without white, such as one of 0 and 1."""
+    """A black and white mask as (h, w) bool.  Raises ValueError if nothing is white, as in a mask of 0 and 1."""
     values = np.asarray(read_mask(path).convert("L"))
     if values.max() <= 127:
         raise ValueError(f"{path} marks nothing: the object must be white (255), its largest value is {values.max()}")

@@ -51,7 +51,7 @@ def imagenet_index() -> dict[str, int]:
 def imagenet_s_classes(name: str, folder: Path) -> list[str]:
     """The set's sorted wnids, whose 1-based rows are the masks' class ids: categories.txt, or the folders' names.
 
-    Raises ValueError if neither can be the whole list: a part of it would shift the ids.
+    Raises ValueError if neither is the whole list, because a class id is a row of the whole list.
     """
     listed = folder / "categories.txt"
     if listed.is_file():

@@ -1,4 +1,4 @@
-"""Data sets by name: ImageNet-S50/300/919, VOC07 test and its difficult part, packaged pictures, one's own folder."""
+"""Data sets by name: the packaged pictures, ImageNet-S, VOC07 and its difficult part, and a folder of one's own."""
 
 from pathlib import Path
 

@@ -11,8 +11,8 @@ from torchvision.transforms.v2 import functional as F
 from inrexp.files import PICTURES, picture_table
 
 PACKAGED = tuple(picture_table())  # names of pictures that travel with inrexp or inside packages that it needs
-MIN_SIDE = 16  # px; below this a picture holds nothing that a mask of 21 px smoothness could point at
-MAX_ASPECT = 30  # long side to short side; the short side is enlarged to the classifier's, the long one with it
+MIN_SIDE = 16  # px; a smaller picture holds nothing that a mask smooth over 21 px could point at
+MAX_ASPECT = 30  # long side to short side; enlarging the short side to the classifier's size enlarges the long one too
 MAX_PIXELS = 178_956_970  # PIL's own limit against decompression bombs
 
 
