@@ -16,6 +16,7 @@ from inrexp.claims import REHEARSAL
 from inrexp.commands.notebooks import STAMP, Notebook, stamp_of
 from inrexp.commands.rehearsal import PREAMBLE
 from inrexp.files import written_whole
+from inrexp.widgets.saved import tidy_widgets
 
 QUICK_TIMEOUT, FULL_TIMEOUT = 900, 12 * 3600  # seconds a cell
 # Committed notebooks run so: what then differs between two machines is the rounding of their processors.
@@ -113,6 +114,7 @@ def run_in_place(notebook: Notebook, *, timeout: float) -> None:
         client.execute()
     for cell in content.cells:
         cell.metadata.pop("execution", None)  # the times of an earlier execution
+    tidy_widgets(content, notebook.path.stem)
     content.metadata[STAMP] = {"code": notebook.code, "version": inrexp.__version__, "arithmetic": arithmetic()}
     with written_whole(notebook.path) as temporary:
         nbformat.write(content, temporary)

@@ -24,6 +24,7 @@ from inrexp.methods import explain, explain_many, extremal_perturbation, grad_ca
 from inrexp.paper.perturb import fade
 from inrexp.widgets.explorer import Explorer, area_slider, explanations_browser, side_by_side_slider
 from inrexp.widgets.page import classic_script, json_element, write_page
+from inrexp.widgets.saved import STATE, VIEW, shown_state, tidy_widgets
 from inrexp.widgets.scene import fine_crop, packed_masks, perturbed_image, scene_of
 from inrexp.widgets.workbench import Workbench
 
@@ -204,6 +205,37 @@ def test_no_text_in_the_data_can_end_its_element():
     element = json_element("x", {"label": "</script><b>"})
     assert element.count("</script>") == 1
     assert json.loads(element.split(">", 1)[1].rsplit("</script>", 1)[0]) == {"label": "</script><b>"}
+
+
+def saved(first: str, second: str) -> dict:
+    """A notebook with a box (id `first`) that holds a widget (id `second`), and a model that nothing shows."""
+    models = {
+        "left-behind": {"state": {}},
+        second: {"state": {"text": "hello"}},
+        first: {"state": {"children": [f"IPY_MODEL_{second}"]}},
+    }
+    cell = {"outputs": [{"data": {VIEW: {"model_id": first}, "text/plain": "a box"}}, {"output_type": "stream"}]}
+    return {"metadata": {"widgets": {STATE: {"state": models}}}, "cells": [cell, {"source": "a text"}]}
+
+
+def test_a_saved_notebook_does_not_depend_on_the_ids_that_were_drawn():
+    one, other = saved("a" * 32, "b" * 32), saved("c" * 32, "d" * 32)
+    for notebook in (one, other):
+        tidy_widgets(notebook, "01_fig1")
+    assert json.dumps(one) == json.dumps(other)
+    models = one["metadata"]["widgets"][STATE]["state"]
+    assert len(models) == 2  # the third was shown nowhere
+    box = shown_state(one, one["cells"][0]["outputs"][0]["data"][VIEW])
+    assert models[box["children"][0].removeprefix("IPY_MODEL_")]["state"] == {"text": "hello"}
+    elsewhere = saved("a" * 32, "b" * 32)
+    tidy_widgets(elsewhere, "02_fig2")
+    assert not models.keys() & elsewhere["metadata"]["widgets"][STATE]["state"].keys()
+
+
+def test_a_notebook_without_widgets_stays_as_it_is():
+    notebook = {"metadata": {}, "cells": [{"outputs": []}]}
+    tidy_widgets(notebook, "x")
+    assert notebook == {"metadata": {}, "cells": [{"outputs": []}]}
 
 
 @pytest.mark.parametrize(
