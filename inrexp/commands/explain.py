@@ -41,6 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="other than the preset's")
     add_seed(parser)
     add_device(parser)
+    parser.add_argument("--page", action="store_true", help="also one HTML file with an area slider, to mail")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: %(default)s)")
     parser.set_defaults(run=run)
 
@@ -66,6 +67,10 @@ def run(options: argparse.Namespace) -> int:
     found.save(f"{stem}.safetensors")
     with written_whole(f"{stem}.json") as temporary:
         temporary.write_text(json.dumps(_numbers(found, areas), indent=2) + "\n")
+    if options.page:
+        from inrexp.widgets.page import write_explanation
+
+        write_explanation(f"{stem}.html", found, picture)
     answer = (
         f"a* = {suffices:.3g}" if suffices else f"no area from {low:g} to {high:g} keeps p at {found.threshold:.2f}"
     )

@@ -257,6 +257,7 @@ function togetherView(scene, state) {
       kept: removed,
       seen: inverse(removed),
       seenTitle: `what is left without: p ${left.toFixed(2)}`,
+      outside: Object.keys(scene.outsides)[0], // under which the run measured it
     }],
     readouts: [["removed", `${count} of ${scene.answers.length}`], ["p left", left.toFixed(2)], ["area", percent(mean(removed.values))]],
     sentences: [`Without the first ${count} of ${scene.answers.length} explanations: p ${left.toFixed(2)} (${label}).`],
@@ -482,16 +483,18 @@ let instances = 0; // names of radio groups must differ on a page
 /** A slider with its label and its value as text; `show(value, text)` moves it. */
 function slider(label, key, onInput, onChange) {
   const input = make("input", { type: "range", "data-key": key, "aria-label": label });
-  const value = make("output", { className: "inrexp-value" });
+  const value = make("span", { className: "inrexp-value", "aria-hidden": "true" }); // the input says it
   input.addEventListener("input", () => onInput(Number(input.value)));
   input.addEventListener("change", onChange);
-  const element = make("label", { className: `inrexp-slider inrexp-${key}` }, make("span", {}, label), input, value);
-  const show = ({ min, max, step, now, text, spoken }) => {
+  const name = make("span", {}, label);
+  const element = make("label", { className: `inrexp-slider inrexp-${key}` }, name, input, value);
+  const show = ({ min, max, step, now, text, spoken, called = label }) => {
     Object.assign(input, { min, max, step });
     input.value = now;
+    input.setAttribute("aria-label", called);
     input.setAttribute("aria-valuetext", spoken ?? text);
-    if (value.textContent !== text) value.textContent = text;
-    element.querySelector("span").textContent = label;
+    name.textContent = called;
+    value.textContent = text;
   };
   return { element, input, show };
 }
@@ -526,8 +529,8 @@ function radios(label, key, options, now, onChoose) {
 function panel(width, height, role) {
   const canvas = newCanvas(width, height);
   canvas.setAttribute("role", "img");
-  const title = make("figcaption");
-  return { canvas, title, element: make("figure", { className: `inrexp-${role}` }, canvas, title) };
+  const title = make("div", { className: "inrexp-caption" });
+  return { canvas, title, element: make("div", { className: `inrexp-panel inrexp-${role}` }, canvas, title) };
 }
 
 class Explorer {
@@ -572,7 +575,7 @@ class Explorer {
     const has = (control) => !scene.controls || scene.controls.includes(control);
     const found = [];
     const add = (label, key, options, now, choose) => {
-      if (options.length > 1 && has(key)) found.push(choice(label, key, options, now, choose));
+      if (options.length > 1 && has(key)) found.push([choice(label, key, options, now, choose), key]);
     };
     const set = (key) => (value) => this.choose({ [key]: value });
     const all = scene.together ? [...names, [TOGETHER, "together"]] : names;
@@ -580,8 +583,10 @@ class Explorer {
     add("against", "against", names.length > 1 && !scene.together ? [[NOTHING, "nothing"], ...names] : [], state.against, set("against"));
     add("mask", "view", anySoft(scene) ? [["soft", "soft"], ["cut", "cut to 0/1"]] : [], state.cut ? "cut" : "soft", (view) => this.choose({ cut: view === "cut" }));
     add("outside", "outside", this.outsides().map((name) => [name, name]), state.outside, (name) => this.chooseOutside(name));
-    this.controls.replaceChildren(...found);
-    this.threshold.element.hidden = !has("threshold");
+    this.controls.replaceChildren(...found.map(([element]) => element));
+    this.single = found.filter(([, key]) => key !== "answer").map(([element]) => element);
+    if (has("threshold")) this.side.insertBefore(this.threshold.element, this.controls);
+    else this.threshold.element.remove();
   }
 
   /** What is measured, and where a kernel answers what it could measure. */
@@ -633,6 +638,7 @@ class Explorer {
   showView(view) {
     this.layOut("answers");
     this.lower.hidden = view.rows.length < 2;
+    for (const element of [...this.single, this.threshold.element]) element.hidden = isTogether(this.scene, this.state);
     view.rows.forEach((row, i) => this.showRow(row, this.pairs[i]));
     this.showReadouts(view.readouts);
     this.sentence.replaceChildren(...view.sentences.map((text) => make("p", {}, text)));
@@ -644,7 +650,7 @@ class Explorer {
 
   showRow(row, { outlined, seen }) {
     this.stage.drawOutlined(outlined.canvas, row.kept, row.outlines);
-    this.stage.drawSeen(seen.canvas, row.seen, this.state.outside);
+    this.stage.drawSeen(seen.canvas, row.seen, row.outside ?? this.state.outside);
     describe(outlined, row.title);
     describe(seen, row.seenTitle);
   }
@@ -665,7 +671,7 @@ class Explorer {
     const spoken = view.sentences[0];
     if (isTogether(scene, state)) {
       const text = `${state.count} removed`;
-      this.area.show({ min: 0, max: scene.answers.length, step: 1, now: state.count, text, spoken });
+      this.area.show({ min: 0, max: scene.answers.length, step: 1, now: state.count, text, spoken, called: "removed" });
     } else {
       const areas = positions(scene);
       const now = nearest(areas, state.area);
@@ -674,7 +680,6 @@ class Explorer {
     const stars = view.readouts.find(([name]) => name === "a*")?.[1];
     const said = `${state.threshold.toFixed(2)}, a* ${stars ?? "none"}`;
     this.threshold.show({ min: 0, max: 1, step: 0.01, now: state.threshold, text: state.threshold.toFixed(2), spoken: said });
-    this.threshold.input.disabled = isTogether(scene, state);
   }
 
   showPicture() {

@@ -5,8 +5,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from inrexp.explanation import Attribution
 from inrexp.files import written_whole
-from inrexp.widgets.scene import Scene
+from inrexp.widgets.scene import Scene, fine_crop, scene_of
 
 HERE = Path(__file__).parent
 SCRIPT, STYLE = HERE / "explorer.js", HERE / "explorer.css"
@@ -44,6 +47,19 @@ footer {{ margin-top: 18px; font-size: 13px; opacity: 0.75; }}
 MOUNT = (
     """inrexp.mount(document.getElementById("explorer"), JSON.parse(document.getElementById("scene").textContent));"""
 )
+
+
+def write_explanation(path: "str | Path", found: Attribution, picture: Image.Image | None = None) -> Path:
+    """Write one answer as a page to mail: area slider, p, a*.  picture: what was explained, for more pixels to see."""
+    label, network = found.target.label, found.classifier_name
+    fine = None if picture is None else fine_crop(found.needed_classifier(), picture)
+    text = (
+        f"The network {network} gives {label!r} a probability of {found.unmasked:.2f}. Move the slider: the mask keeps "
+        "that share of the picture, everything outside the line is blurred, and p is the probability that is left. "
+        "a*, the diamond on the curve, is the smallest area that keeps the threshold."
+    )
+    scene = scene_of({label: found}, photograph=fine)
+    return write_page(path, scene, title=f"Which part of this picture is enough for {label!r}?", text=text)
 
 
 def write_page(path: "str | Path", scene: Scene, *, title: str, text: str, footer: str = "") -> Path:

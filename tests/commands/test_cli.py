@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -95,6 +96,13 @@ def test_a_picture_becomes_an_overlay_a_strip_numbers_and_a_field(
     said = capsys.readouterr()
     assert said.out.startswith("stripes: p = 0.97 unmasked; a* = 0.")
     assert said.out.count("\n") == 1
+
+
+def test_a_page_is_one_file_that_asks_for_nothing(picture: Path, tmp_path: Path):
+    assert run(picture, "--preset", "planted", "--target", "stripes", "--page", "--out", tmp_path) == 0
+    page = (tmp_path / "stripes.v1.html").read_text()
+    assert "enough for &#x27;stripes&#x27;?" in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
 
 
 def test_a_second_run_with_the_same_seed_gives_the_same_numbers(picture: Path, tmp_path: Path):
