@@ -1,8 +1,17 @@
 """The book: executed notebooks as they are committed, the method, the API. Built offline, nothing is executed."""
 
+import itertools
 import json
 import re
+import shutil
 from importlib import metadata
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+from inrexp.widgets.page import STYLE, classic_script, json_element
+from inrexp.widgets.saved import VIEW, shown_state
 
 project = "inrexp"
 author = "the inrexp authors"
@@ -20,7 +29,8 @@ nitpicky = True  # a reference into inrexp that leads nowhere is an error; other
 nitpick_ignore_regex = [(r"py:.*", r"(?!inrexp).*")]
 
 nb_execution_mode = "off"
-nb_ipywidgets_js = {}  # live widgets would be fetched from the net; _without_widgets says what stands there
+nb_ipywidgets_js = {}  # no widget manager: explorers are drawn from their saved state by their own script (_alive)
+nb_render_markdown_format = "myst"  # else tables in cell outputs stay raw pipes
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
@@ -32,29 +42,94 @@ html_theme = "pydata_sphinx_theme"
 html_title = "inrexp"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": True, "secondary_sidebar_items": ["page-toc"]}
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}
+html_static_path = ["_static"]
+html_css_files = ["explorer.css", "book.css"]
+html_js_files = ["explorer.js", "book.js"]
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
-SLIDER = "<p><em>Here the running notebook has a slider; the strip of masks on this page shows the same.</em></p>"
+KERNEL = "<p><em>Here the notebook has a widget that needs its kernel: run it to use it.</em></p>"
 
 
-def _without_widgets(app, docname, source):
-    """Progress bars go; any other widget becomes a sentence."""
+def _alive(app, docname, source):
+    """Explorers are drawn from the state that the notebook saved; progress bars go; other widgets become a sentence."""
     if not docname.startswith("notebooks/"):
         return
     notebook = json.loads(source[0])
-    notebook["metadata"].pop("widgets", None)
     for cell in notebook["cells"]:
-        kept = []
-        for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            if WIDGET in data:
-                if "%|" in "".join(data.get("text/plain", "")):
-                    continue
-                output["data"] = {"text/html": SLIDER, "text/plain": SLIDER}
-            kept.append(output)
         if "outputs" in cell:
-            cell["outputs"] = kept
+            cell["outputs"] = [one for one in (_shown(output, notebook) for output in cell["outputs"]) if one]
+    notebook["metadata"].pop("widgets", None)
     source[0] = json.dumps(notebook)
+
+
+def _shown(output, notebook):
+    data = output.get("data", {})
+    if VIEW not in data:
+        return output
+    if "%|" in "".join(data.get("text/plain", "")):
+        return None
+    state = shown_state(notebook, data[VIEW])
+    html = explorer(state["scene"], {key: state[key] for key in SHOWN}) if "scene" in state else KERNEL
+    return {**output, "data": {"text/html": html, "text/plain": html}}
+
+
+SHOWN = ("area", "threshold", "answer", "against", "cut", "outside", "count")
+COUNT = itertools.count(1)
+
+
+def explorer(scene, state):
+    """The place of an explorer and its data; book.js draws it."""
+    name = f"explorer-{next(COUNT)}"
+    return f'<div class="inrexp-here" data-scene="{name}"></div>{json_element(name, {"scene": scene, "state": state})}'
+
+
+class Pictures(SphinxDirective):
+    """A row of photographs, and the explorer of the chosen one: every scene in a folder of JSON files."""
+
+    required_arguments = 1
+
+    def run(self):
+        files = sorted((Path(__file__).parent / self.arguments[0]).glob("*.json"))
+        scenes = [json.loads(path.read_text()) for path in files]
+        html = f'<div class="inrexp-row" data-scene="pictures"></div>{json_element("pictures", scenes)}'
+        return [nodes.raw("", html, format="html")]
+
+
+class Gallery(SphinxDirective):
+    """Every picture of a folder, with the title of the notebook that names it, and a link there."""
+
+    required_arguments = 1
+
+    def run(self):
+        here = Path(__file__).parent
+        notebooks = {path: path.read_text(encoding="utf-8") for path in sorted(here.glob("notebooks/*.ipynb"))}
+        shown = nodes.container(classes=["gallery"])
+        for path in sorted((here / self.arguments[0]).glob("*.png"), key=_in_the_papers_order):
+            makers = [one for one, text in notebooks.items() if f'\\"{path.stem}\\"' in text]
+            if makers and ".quick" not in path.name:
+                shown += _framed(f"{self.arguments[0]}/{path.name}", makers[0])
+        return [shown]
+
+
+def _in_the_papers_order(path):
+    kinds = ("start", "fig", "table")
+    return next((i for i, kind in enumerate(kinds) if path.name.startswith(kind)), len(kinds)), path.name
+
+
+def _framed(uri, notebook):
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    title = "".join(cells[0]["source"]).splitlines()[0].lstrip("# ")
+    link = nodes.reference("", "", refuri=f"notebooks/{notebook.stem}.html", internal=True)
+    link += [nodes.image(uri=uri, alt=title), nodes.inline("", title)]
+    return nodes.paragraph("", "", link)
+
+
+def _write_script(app):
+    """The explorer's own files, and the script as one that works on a page opened from a disk."""
+    static = Path(app.outdir) / "_static"
+    static.mkdir(parents=True, exist_ok=True)
+    (static / "explorer.js").write_text(classic_script(), encoding="utf-8")
+    shutil.copy(STYLE, static / "explorer.css")
 
 
 def _plain_docstring(app, what, name, obj, options, lines):
@@ -74,5 +149,8 @@ def _plain_docstring(app, what, name, obj, options, lines):
 
 
 def setup(app):
-    app.connect("source-read", _without_widgets)
+    app.add_directive("pictures", Pictures)
+    app.add_directive("gallery", Gallery)
+    app.connect("builder-inited", _write_script)
+    app.connect("source-read", _alive)
     app.connect("autodoc-process-docstring", _plain_docstring)

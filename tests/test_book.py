@@ -32,9 +32,29 @@ def test_every_notebook_is_a_page_with_its_figures(book: Path):
 
 
 def test_every_module_is_in_the_api_reference(book: Path):
-    modules = {path.stem for path in (ROOT / "inrexp").glob("*.py") if path.stem != "__init__"}
-    assert {path.stem.removeprefix("inrexp.") for path in (book / "api").glob("inrexp.*.html")} == modules
-    assert 'id="inrexp.objectives.area_penalty"' in (book / "api" / "inrexp.objectives.html").read_text()
+    files = {path.relative_to(ROOT).with_suffix("") for path in (ROOT / "inrexp").rglob("*.py")}
+    modules = {".".join(path.parts).removesuffix(".__init__") for path in files}
+    assert {path.stem for path in (book / "api").glob("inrexp*.html")} == modules
+    assert 'id="inrexp.paper.objectives.area_penalty"' in (book / "api" / "inrexp.paper.objectives.html").read_text()
+
+
+def test_rooms_lead_to_their_modules(book: Path):
+    room = (book / "api" / "inrexp.paper.html").read_text()
+    assert 'href="inrexp.paper.perturb.html"' in room
+    assert 'href="inrexp.paper.html"' in (book / "api" / "inrexp.html").read_text()
+
+
+def test_tables_are_tables(book: Path):
+    page = (book / "notebooks" / "07_table1.html").read_text()
+    assert "<table" in page
+    assert not re.search(r"\|\s*:?-{3,}", page)  # the second line of a Markdown table
+
+
+def test_every_figure_hangs_in_the_gallery_and_leads_to_its_notebook(book: Path):
+    page = (book / "gallery.html").read_text()
+    assert page.count("<img") >= 15
+    for notebook in re.findall(r'href="(notebooks/[^"]+)"', page):
+        assert (book / notebook).is_file()
 
 
 def test_the_papers_seven_equations_are_there(book: Path):

@@ -1,9 +1,10 @@
-"""A reader's first minutes in a real browser: JupyterLab, 00_start_here, every cell, the area slider.
+"""The explorer in a real browser: in JupyterLab with a kernel, in the book and in a mailed page without network.
 
-Screenshots stay in out/browser.  Needs Debian's chromium: `make chromium`, or apt-get install chromium.
+Screenshots and frame times stay in out/browser.  Needs Debian's chromium: `make chromium`, or apt-get install chromium.
 """
 
 import io
+import json
 import os
 import re
 import shutil
@@ -13,12 +14,17 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import QUICK_FIT, plant
 from PIL import Image
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+from inrexp.methods import explain
+from inrexp.widgets.page import write_explanation
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "out" / "browser"
@@ -78,25 +84,31 @@ def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def page(lab: str) -> Iterator[Page]:
-    """The notebook in the browser, all of its cells run."""
+def chromium() -> Iterator[Browser]:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as tools:
         browser = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1300, "height": 1000})
-        page.set_default_timeout(60_000)
-        try:
-            page.goto(lab)
-            page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-            page.screenshot(path=SCREENSHOTS / "1_opened.png")
-            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
-            page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-            _until_idle(page)
-            yield page
-        finally:
-            page.screenshot(path=SCREENSHOTS / "9_last.png")
-            browser.close()
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def page(lab: str, chromium: Browser) -> Iterator[Page]:
+    """The notebook in the browser, all of its cells run."""
+    page = chromium.new_page(viewport={"width": 1300, "height": 1000})
+    page.set_default_timeout(60_000)
+    try:
+        page.goto(lab)
+        page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+        page.screenshot(path=SCREENSHOTS / "1_opened.png")
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        _until_idle(page)
+        yield page
+    finally:
+        page.screenshot(path=SCREENSHOTS / "9_last.png")
+        page.close()
 
 
 def _until_idle(page: Page) -> None:
@@ -198,3 +210,142 @@ def test_a_perturbation_that_nobody_measured_is_measured_by_the_kernel(page: Pag
     page.wait_for_timeout(8000)
     assert re.search(r"\d\.\d\d", said.inner_text())
     page.screenshot(path=SCREENSHOTS / "6_another_blur.png")
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The book as `make book` builds it."""
+    out = tmp_path_factory.mktemp("book")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", str(out / "cache"), str(ROOT / "book")]
+    answer = subprocess.run([*command, str(out / "site")], capture_output=True, text=True, timeout=600)
+    assert answer.returncode == 0, answer.stderr
+    return out / "site"
+
+
+@dataclass
+class Reader:
+    """A page opened from a disk without network, and what it asked for or complained about."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, path: Path) -> "Reader":
+        self.page.context.set_offline(True)
+        self.page.on("request", lambda request: self._note(request.url, r"(?!file:|data:|blob:)"))
+        self.page.on("console", lambda said: said.type in ("error", "warning") and self.complaints.append(said.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(path.as_uri())
+        self.page.locator(".inrexp canvas").first.wait_for()
+        return self
+
+    def _note(self, url: str, outside: str) -> None:
+        if re.match(outside, url):
+            self.complaints.append(f"request: {url}")
+
+
+@pytest.fixture(params=["light wide", "dark wide", "light phone", "dark phone"])
+def reader(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Reader]:
+    scheme, device = request.param.split()
+    size = {"width": 1300, "height": 900} if device == "wide" else {"width": 390, "height": 800}
+    context = chromium.new_context(viewport=size, color_scheme=scheme, has_touch=device == "phone")
+    found = Reader(context.new_page())
+    found.page.set_default_timeout(30_000)
+    yield found
+    context.close()
+    assert found.complaints == []
+
+
+def name_of(request: pytest.FixtureRequest) -> str:
+    return request.node.callspec.params["reader"].replace(" ", "_")
+
+
+def test_the_books_first_page_is_a_picture_to_play_with(book: Path, reader: Reader, request: pytest.FixtureRequest):
+    page = reader.open(book / "index.html").page
+    explorer = Explorer(page)
+    explorer.press("Home")
+    small = explorer.seen()
+    explorer.drag(0.02, 0.9)
+    large = explorer.seen()
+    assert (small[0], large[0] > 15) == (2.5, True)
+    assert large[1] > small[1]
+    page.screenshot(path=SCREENSHOTS / f"book_{name_of(request)}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")  # nothing sticks out
+    page.locator(".inrexp-thumbnails button").nth(1).click()
+    page.locator(".inrexp-thumbnails button[aria-pressed=true]").get_by_text("cat").wait_for()
+    assert "cat" in page.locator(".inrexp").get_attribute("aria-label")
+
+
+def test_a_star_follows_the_threshold(book: Path, reader: Reader):
+    explorer = Explorer(reader.open(book / "index.html").page)
+    explorer.threshold.focus()
+    stars = []
+    for key in ("Home", "End"):
+        explorer.page.keyboard.press(key)
+        stars.append(explorer.star())
+    assert stars == ["2.5 %", "none"]
+
+
+def test_figure_1_is_alive_in_the_book(book: Path, reader: Reader, request: pytest.FixtureRequest):
+    path = book / "notebooks" / "01_fig1_area_continuity.html"
+    if "inrexp-here" not in path.read_text():
+        pytest.skip("the committed notebook was executed before its explorer was drawn in the browser")
+    explorer = Explorer(reader.open(path).page)
+    explorer.press("Home")
+    small = explorer.seen()
+    explorer.press("End")
+    large = explorer.seen()
+    explorer.root.screenshot(path=SCREENSHOTS / f"fig1_{name_of(request)}.png")
+    assert large[0] > small[0]
+    assert large[1] > small[1]
+
+
+@pytest.fixture(scope="module")
+def mailed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `inrexp explain --page` writes, of the planted picture."""
+    planted = plant()
+    found = explain(planted.classifier, planted.image, 1, preset=QUICK_FIT, steps=60, progress=False)
+    return write_explanation(tmp_path_factory.mktemp("mailed") / "page.html", found)
+
+
+def test_a_mailed_page_opens_anywhere(mailed: Path, reader: Reader, request: pytest.FixtureRequest):
+    explorer = Explorer(reader.open(mailed).page)
+    explorer.press("Home")
+    small = explorer.seen()
+    explorer.press("End")
+    large = explorer.seen()
+    assert (small[0], large[0]) == (10, 40)
+    assert large[1] > small[1]
+    reader.page.screenshot(path=SCREENSHOTS / f"mailed_{name_of(request)}.png", full_page=True)
+
+
+def test_a_screen_reader_hears_area_p_and_a_star(mailed: Path, chromium: Browser):
+    explorer = Explorer(Reader(chromium.new_page()).open(mailed).page)
+    explorer.press("Home", "ArrowRight")
+    explorer.drawn()
+    heard = explorer.slider.get_attribute("aria-valuetext")
+    assert re.search(r"area 10\.1 %.*p . [\d.]+ of [\d.]+ unmasked.*(a\* = [\d.]+ %|no area)", heard)
+    explorer.page.wait_for_timeout(600)
+    assert explorer.page.get_by_role("status").inner_text() == heard
+    explorer.page.close()
+
+
+FRAMES = """() => {
+  window.frames_ = [];
+  let last = performance.now();
+  const next = (now) => { frames_.push(now - last); last = now; requestAnimationFrame(next); };
+  requestAnimationFrame(next);
+}"""
+
+
+def test_frame_times_while_dragging(book: Path, chromium: Browser):
+    explorer = Explorer(
+        Reader(chromium.new_page(viewport={"width": 1300, "height": 900})).open(book / "index.html").page
+    )
+    explorer.page.evaluate(FRAMES)
+    explorer.drag(0.1, 0.9, steps=120)
+    taken = np.array(explorer.page.evaluate("frames_"))
+    numbers = {"frames": len(taken), "median ms": round(float(np.median(taken)), 1)}
+    numbers["95 % ms"] = round(float(np.percentile(taken, 95)), 1)
+    (SCREENSHOTS / "frame_times.json").write_text(json.dumps(numbers) + "\n")
+    explorer.page.close()
+    assert numbers["median ms"] < 34, numbers  # 17 on a quiet machine; software drawing on a busy one is slower
