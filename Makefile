@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 NOTEBOOK_TIMEOUT ?= 900
 
 .DEFAULT_GOAL := help
-.PHONY: help env figures paper notebooks book chromium browser test quick lint bench lock clean
+.PHONY: help env figures paper notebooks book chromium browser test soak quick lint bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -46,6 +46,9 @@ test: $(READY)  ## every test: modules, then the committed notebooks against the
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest tests  # apart from the notebooks: each folder has its conftest.py
 	INREXP_FIGURES=$$(mktemp -d) $(BIN)/python -m pytest --nbval -n 2 --dist loadscope notebooks  # a kernel a core
+
+soak: $(READY)  ## faults at random for long: a study killed twenty times (INREXP_SOAK=200 for more), a full disk
+	INREXP_SOAK=$${INREXP_SOAK:-20} $(BIN)/python -m pytest tests/study/test_faults.py
 
 quick: $(READY)  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" tests

@@ -1,6 +1,7 @@
 """A classifier whose best mask is known: class 1 is what it sees where a stripe texture stands, and only there."""
 
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -107,6 +108,11 @@ def plant(
 def precision(mask: torch.Tensor, truth: torch.Tensor) -> float:
     """Share of a mask's weight that lies on the object.  mask: (1, 1, h, w).  truth: (h, w) bool."""
     return float((mask * truth).sum() / mask.sum())
+
+
+def hears_ctrl_c() -> None:
+    """For subprocess's preexec_fn: a shell starts background jobs with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK_FIT, Planted
+from conftest import QUICK_FIT, Planted, hears_ctrl_c
 from PIL import Image
 
 import inrexp
@@ -278,6 +278,7 @@ def test_a_real_ctrl_c_ends_the_real_command_with_its_results(tmp_path: Path):
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+        preexec_fn=hears_ctrl_c,
     )
     heard, begun = b"", time.monotonic()
     while b"10/100000" not in heard and time.monotonic() - begun < 240:  # the first report of the progress bar

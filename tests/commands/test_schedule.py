@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import hears_ctrl_c
 
 from inrexp.commands import schedule
 from inrexp.commands.notebooks import Notebook
@@ -145,7 +146,7 @@ def test_an_interrupted_run_leaves_nothing_half_written_and_resumes(tmp_path: Pa
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=hears_ctrl_c,
     )
     begun = time.monotonic()
     finished = tmp_path / "out" / "01_swift.ipynb"

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK_FIT, plant
+from conftest import QUICK_FIT, hears_ctrl_c, plant
 from PIL import Image
 
 from inrexp.commands import cli
@@ -475,7 +475,7 @@ def test_the_real_command_killed_interrupted_and_resumed_equals_one_run(tmp_path
         return [str(COMMAND), "study", str(tmp_path / folder), *words.split()]
 
     for rows, number in ((2, signal.SIGKILL), (5, signal.SIGINT), (9, signal.SIGKILL)):
-        process = subprocess.Popen(command("killed"), stderr=subprocess.PIPE)
+        process = subprocess.Popen(command("killed"), stderr=subprocess.PIPE, preexec_fn=hears_ctrl_c)
         while rows_in(tmp_path / "killed") < rows:
             time.sleep(0.05)
         process.send_signal(number)
