@@ -3,7 +3,7 @@
     python benchmarks/equal_passes.py [--passes 300] [--pictures coffee rocket china] [--device cuda]
 
 Extremal perturbations keep the published constants; with passes / 4 steps for the four areas, their learning rate and
-weight growth are scaled so that the short run goes as far as 800 steps would (`methods.extremal_config`). All masks
+weight growth are scaled so that the short run goes as far as 800 steps would (`methods.in_steps`). All masks
 are judged under the INR's blur. Kept: soft area; p: soft mask; cut: the mask cut to 0/1.
 """
 

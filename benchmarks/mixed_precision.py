@@ -1,6 +1,6 @@
 """Does bfloat16 change a fit by more than another seed does? The same seeds fitted in float32 and in bfloat16.
 
-    python benchmarks/mixed_precision.py [--preset quick] [--seeds 3] [--data FOLDER --count 4] [--csv FILE]
+    python benchmarks/mixed_precision.py [--preset crisp] [--seeds 3] [--data FOLDER --count 4] [--csv FILE]
 
 Two numbers a quantity: what bfloat16 changes, |bfloat16 - float32| for one seed, and what a seed changes, |one seed -
 another| in float32; means over pictures, seeds (or pairs of them) and areas. Quantities: probability under the soft
@@ -42,7 +42,7 @@ def difference(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="efficientnet_lite0")
-    parser.add_argument("--preset", default="quick", choices=PRESETS)
+    parser.add_argument("--preset", default="crisp", choices=PRESETS)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data", type=Path)

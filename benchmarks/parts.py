@@ -22,10 +22,9 @@ import torch
 from inrexp import PRESETS, load_classifier, load_picture
 from inrexp.models.classifier import Classifier, frozen
 from inrexp.models.folding import folded
-from inrexp.paper.fit import Problem, _Loop, fit
+from inrexp.paper.fit import Problem, _Group, fit
 from inrexp.paper.inr import MaskField
 from inrexp.paper.objectives import area_penalty
-from inrexp.paper.perturb import blend
 
 OWN = ("field", "filter", "penalty", "blend", "optimiser")  # what the goal of 0.20 counts
 FIT_STEPS = 20
@@ -40,17 +39,17 @@ def leaf(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().clone().requires_grad_(True)
 
 
-def parts_of(loop: _Loop, plain: Classifier) -> dict[str, Callable[[], None]]:
+def parts_of(loop: _Group, plain: Classifier) -> dict[str, Callable[[], None]]:
     """One callable a part, each forward and backward."""
     source = loop.source
     if not isinstance(source, MaskField):
         raise TypeError(f"preset must use a MaskField, got {type(source).__name__}")
     areas = loop.areas[:, 0]
     with torch.no_grad():
-        mask, ranked = source.render(areas)
-        seen = loop._blended(mask, 0).flatten(0, 1)
+        mask, ranked = source.soft(areas)
+        seen = loop.shown(mask).flatten(0, 1)
     wanted = areas.repeat_interleave(source.outputs, 1).flatten()
-    optimiser = loop._optimiser(list(source.parameters()))
+    optimiser = loop.config.descent.over(source.parameters())
 
     def field() -> None:
         source.zero_grad(set_to_none=True)
@@ -58,12 +57,12 @@ def parts_of(loop: _Loop, plain: Classifier) -> dict[str, Callable[[], None]]:
 
     def render() -> None:
         source.zero_grad(set_to_none=True)
-        rendered, values = source.render(areas)
+        rendered, values = source.soft(areas)
         (rendered.sum() + values.sum()).backward()
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
-        loop._losses(0)[0].sum().backward()
+        loop.losses(0)[0].sum().backward()
         optimiser.step()
 
     return {
@@ -72,7 +71,7 @@ def parts_of(loop: _Loop, plain: Classifier) -> dict[str, Callable[[], None]]:
         "field": field,
         "field and filter": render,
         "penalty": lambda: area_penalty(leaf(ranked).flatten(0, 1), wanted).sum().backward(),
-        "blend": lambda: blend(loop.image, loop.perturbed[0], leaf(mask)).sum().backward(),
+        "blend": lambda: loop.shown(leaf(mask)).sum().backward(),
         "optimiser": optimiser.step,
         "whole step": step,  # after it, gradients for the optimiser to step on
     }
@@ -108,7 +107,7 @@ def peak_mib(device: torch.device) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="efficientnet_lite0")
-    parser.add_argument("--preset", default="quick", choices=[n for n, c in PRESETS.items() if c.source == "field"])
+    parser.add_argument("--preset", default="crisp", choices=[name for name in PRESETS if PRESETS[name].is_field])
     parser.add_argument("--problems", type=int, default=1, help="pictures fitted side by side")
     parser.add_argument("--device")
     parser.add_argument("--repeats", type=int, default=15)
@@ -129,9 +128,9 @@ def measure(options: argparse.Namespace, device: str) -> None:
     before = peak_mib(plain.device)
     config = PRESETS[options.preset]
     problems = [Problem(image, target, seed) for seed in range(options.problems)]
-    loop = _Loop(folded(plain, image), problems, config)
+    loop = _Group(folded(plain, image), problems, config)
     with frozen(plain.model), frozen(loop.classifier.model):
-        loop._losses(0)[0].sum().backward()  # gradients for the optimiser to step on
+        loop.losses(0)[0].sum().backward()  # gradients for the optimiser to step on
         times = medians_of(parts_of(loop, plain), options.repeats, clock)
     base, used = times["plain classifier"], times["classifier"]
     times["filter"] = times.pop("field and filter") - times["field"]

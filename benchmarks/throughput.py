@@ -33,7 +33,7 @@ PICTURES = ("chelsea", "coffee", "rocket", "china")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="resnet50")
-    parser.add_argument("--preset", default="quick", choices=[n for n, c in PRESETS.items() if c.source == "field"])
+    parser.add_argument("--preset", default="crisp", choices=[name for name in PRESETS if PRESETS[name].is_field])
     parser.add_argument("--problems", type=int, default=32, help="pictures fitted side by side")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)

@@ -2,6 +2,7 @@ from . import baselines as baselines
 from . import comparison as comparison
 from . import datasets as datasets
 from . import explanation as explanation
+from . import explanations as explanations
 from . import figures as figures
 from . import methods as methods
 from . import metrics as metrics
@@ -9,22 +10,24 @@ from . import models as models
 from . import paper as paper
 from . import study as study
 from . import widgets as widgets
-from .baselines.saliency import SaliencyMap as SaliencyMap
 from .comparison import METHODS as METHODS
 from .comparison import Method as Method
 from .comparison import register as register
 from .datasets.pictures import load_picture as load_picture
-from .explanation import PAPER_AREAS as PAPER_AREAS
 from .explanation import Explanation as Explanation
+from .explanations import Explanations as Explanations
 from .methods import explain as explain
+from .methods import explain_batch as explain_batch
 from .methods import explain_many as explain_many
 from .methods import extremal_perturbation as extremal_perturbation
 from .methods import grad_cam as grad_cam
 from .methods import rise as rise
 from .models.classifier import Classifier as Classifier
 from .models.registry import load_classifier as load_classifier
-from .paper.algorithm1 import Explanations as Explanations
+from .paper.outcome import Cancelled as Cancelled
 from .paper.presets import PRESETS as PRESETS
 from .paper.settings import FitConfig as FitConfig
+from .paper.smallest_area import PAPER_AREAS as PAPER_AREAS
+from .saliency import SaliencyMap as SaliencyMap
 
 __version__: str

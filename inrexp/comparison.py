@@ -1,52 +1,50 @@
 """The methods that the paper compares, as records; METHODS holds them, and a reader's own beside them."""
 
-import dataclasses
 from collections.abc import Sequence
 
+from inrexp.explanations import Explanations
+from inrexp.iterations import NumberedCallback, Rules, explain_in_turn
 from inrexp.method import METHODS, Method, load_methods, register
 from inrexp.methods import (
-    DEFAULT_PRESET,
-    EXTREMAL,
     Picture,
+    Wanted,
     as_image,
-    config_of,
     explain,
-    extremal_config,
     extremal_perturbation,
     grad_cam,
+    lattice_config,
     rise,
+    with_steps,
 )
-from inrexp.models.classifier import Classifier, Target
-from inrexp.paper.algorithm1 import Explanations, NumberedCallback, explain_in_turn
+from inrexp.models.classifier import Classifier
 from inrexp.paper.fit import Problem
-from inrexp.paper.presets import PRESETS
+from inrexp.paper.presets import DEFAULT, EXTREMAL_PERTURBATION, PRESETS, named
 from inrexp.paper.settings import FitConfig
 
 __all__ = ["METHODS", "Method", "explain_each", "load_methods", "register"]
 
 
-def field_config(preset: str | FitConfig = DEFAULT_PRESET, *, steps: int | None = None) -> FitConfig:
+def field_config(preset: str | FitConfig = DEFAULT, *, steps: int | None = None) -> FitConfig:
     """A field's preset, or the same with other steps.  Raises LookupError, and ValueError for a lattice's preset."""
-    name, config = config_of(preset)
-    if config.source != "field":
-        raise ValueError(f"preset {name!r} fits a lattice and no field: give one of {', '.join(presets_of('field'))}")
-    return config if steps is None else dataclasses.replace(config, steps=steps)
+    config = named(preset)
+    if not config.is_field:
+        raise ValueError(f"preset {config.name!r} fits a lattice and no field: give one of {', '.join(FIELDS)}")
+    return with_steps(config, steps)
 
 
-def presets_of(source: str) -> tuple[str, ...]:
-    """The presets that fit a "field", or a "lattice"."""
-    return tuple(name for name, config in PRESETS.items() if config.source == source)
+FIELDS = tuple(name for name, config in PRESETS.items() if config.is_field)
+LATTICES = tuple(name for name in PRESETS if name not in FIELDS)
 
 
 def explain_each(
     classifier: Classifier,
     pictures: Sequence[Picture],
-    targets: "Sequence[int | str | Sequence[int] | Target | None]",
+    targets: Sequence[Wanted],
     *,
     seeds: Sequence[int],
     n: int = 1,
     threshold: float | None = None,
-    preset: str | FitConfig = DEFAULT_PRESET,
+    preset: str | FitConfig = DEFAULT,
     steps: int | None = None,
     callback: NumberedCallback | None = None,
 ) -> list[Explanations]:
@@ -58,9 +56,7 @@ def explain_each(
         [Problem(*one) for one in zip(images, wanted, seeds, strict=True)],
         field_config(preset, steps=steps),
         n=n,
-        preset=config_of(preset)[0],
-        threshold=threshold,
-        stop=False,
+        rules=Rules(threshold=threshold, stop=False),
         progress=False,
         callback=callback,
     )
@@ -76,7 +72,7 @@ register(
         answers="masks",
         published={"preset": "paper", "steps": 4000},
         seeds=5,
-        presets=presets_of("field"),
+        presets=FIELDS,
         config=field_config,
         in_turn=explain_each,
         scores={"imagenet-s": (0.68, 0.72), "voc": (0.44, None)},
@@ -86,13 +82,13 @@ register(
 register(
     Method(
         "extremal_perturbation",
-        "Extremal perturbation",
+        "Extremal perturbations",
         extremal_perturbation,
         answers="masks",
         draws=False,
-        published={"preset": EXTREMAL, "steps": 800},
-        presets=presets_of("lattice"),
-        config=extremal_config,
+        published={"preset": EXTREMAL_PERTURBATION.name, "steps": 800},
+        presets=LATTICES,
+        config=lattice_config,
         scores={"voc": (0.46, None)},
     )
 )

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inrexp.explanation import Attribution
-from inrexp.paper.inr import read_initial
+from inrexp.attribution import Attribution
 from inrexp.paper.settings import FitConfig
 
 NO_OPTION = ("seed", "progress", "callback", "batch")  # keywords that do not change a method's answer
@@ -102,7 +101,7 @@ class Method:
     def settings(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """What its answer depends on beside picture, target and seed, as values that JSON knows."""
         options = self.checked(chosen)
-        found = {"fit": fit_settings(self.config(**options))} if self.config is not None else options
+        found = {"fit": dataclasses.asdict(self.config(**options))} if self.config is not None else options
         try:
             json.dumps(found)
         except TypeError as error:
@@ -127,17 +126,6 @@ def _fits(value: Any, default: Any) -> bool:
     if isinstance(default, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is type(default)
-
-
-def fit_settings(config: FitConfig) -> dict[str, Any]:
-    """Every value of a fit, and the digest of the weights that a field starts from: a file's name does not say them."""
-    found = dataclasses.asdict(config)
-    if config.initial is not None:
-        digest = hashlib.sha256()
-        for name, tensor in sorted(read_initial(config.initial).items()):
-            digest.update(name.encode() + tensor.numpy().tobytes())
-        found["initial_weights"] = digest.hexdigest()[:12]
-    return found
 
 
 METHODS: dict[str, Method] = {}  # name -> record, in the order of tables; the paper's own stands first

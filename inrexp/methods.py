@@ -1,10 +1,9 @@
-"""Each method of the comparison as one call on one picture."""
+"""Each method of the comparison as one call on one picture, and the field's on many."""
 
 import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -12,17 +11,18 @@ from torch import nn
 
 from inrexp.baselines.grad_cam import grad_cam_map
 from inrexp.baselines.rise import rise_map
-from inrexp.baselines.saliency import SaliencyMap
 from inrexp.datasets.pictures import MIN_SIDE, load_picture
 from inrexp.explanation import Explanation
+from inrexp.explanations import Explanations
+from inrexp.iterations import NumberedCallback, Rules, explain_in_turn, explain_jointly
 from inrexp.models.classifier import Classifier, Target
-from inrexp.paper.algorithm1 import Explanations, NumberedCallback, explain_in_turn, explain_jointly
 from inrexp.paper.fit import Callback, Problem, fit
-from inrexp.paper.presets import PRESETS
-from inrexp.paper.settings import FitConfig
+from inrexp.paper.presets import DEFAULT, EXTREMAL_PERTURBATION, named
+from inrexp.paper.settings import FitConfig, Growth, LatticeSettings
+from inrexp.saliency import SaliencyMap
 
 Picture = str | Path | Image.Image | torch.Tensor
-DEFAULT_PRESET = "crisp"
+Wanted = int | str | Sequence[int] | Target | None  # what to explain, as `Classifier.target` takes it
 
 
 def as_image(classifier: Classifier, picture: Picture) -> torch.Tensor:
@@ -38,24 +38,15 @@ def as_image(classifier: Classifier, picture: Picture) -> torch.Tensor:
         raise ValueError(f"image must be {MIN_SIDE} px a side or more, got {tuple(picture.shape[2:])}")
     if not bool(torch.isfinite(picture).all()) or picture.min() < 0 or picture.max() > 1:
         raise ValueError("image must lie in [0, 1], before the classifier's normalisation")
-    return picture.detach().to(device=classifier.device, dtype=classifier.dtype)
-
-
-def config_of(preset: str | FitConfig) -> tuple[str, FitConfig]:
-    """A preset's name and values; a FitConfig of the reader's own is called "custom"."""
-    if isinstance(preset, FitConfig):
-        return "custom", preset
-    if preset not in PRESETS:
-        raise LookupError(f"no preset named {preset!r}; presets are {', '.join(PRESETS)}")
-    return preset, PRESETS[preset]
+    return picture.detach().to(dtype=classifier.dtype).to(device=classifier.device)
 
 
 def explain(
     classifier: Classifier,
     picture: Picture,
-    target: "int | str | Sequence[int] | Target | None" = None,
+    target: Wanted = None,
     *,
-    preset: str | FitConfig = DEFAULT_PRESET,
+    preset: str | FitConfig = DEFAULT,
     seed: int = 0,
     steps: int | None = None,
     progress: bool = True,
@@ -64,23 +55,80 @@ def explain(
     """The paper's method on one picture: an INR fitted to eq. 2, one mask for every area (section 3.1).
 
     target: class index, label, several indices, or None for the top-1 class.  steps: other than the preset's.
+    callback: called every few steps with (step, {"loss", "probability"}, source); it may raise `Cancelled`.
+    Ctrl-C and `Cancelled` keep what was fitted so far; the explanation's outcome says so.
     """
-    name, config = config_of(preset)
-    if steps is not None:
-        config = dataclasses.replace(config, steps=steps)
-    image = as_image(classifier, picture)
-    wanted = classifier.target(target, image)
-    fitted = fit(classifier, [Problem(image, wanted, seed)], config, progress=progress, callback=callback)[0]
-    return Explanation.of_fit(fitted, classifier, image, wanted, config=config, preset=name, seed=seed)
+    return explain_batch(
+        classifier, [picture], [target], preset=preset, seeds=seed, steps=steps, progress=progress, callback=callback
+    )[0]
+
+
+def explain_batch(
+    classifier: Classifier,
+    pictures: Sequence[Picture],
+    targets: "Sequence[Wanted] | None" = None,
+    *,
+    preset: str | FitConfig = DEFAULT,
+    seeds: int | Sequence[int] = 0,
+    steps: int | None = None,
+    max_batch: int = 64,
+    progress: bool = True,
+    callback: Callback | None = None,
+) -> list[Explanation]:
+    """`explain` for several pictures, targets or seeds at once, in shared classifier passes.
+
+    pictures, targets, seeds: one entry an explanation; a list of one entry, and a single seed, count for all.
+    targets: None explains each picture's top-1 class.
+    max_batch: pictures in one classifier pass, which bounds memory.
+    Returns one explanation for each entry, in their order; after Ctrl-C or `Cancelled` those that were begun.
+    Raises ValueError for lists of different lengths.
+    """
+    config = with_steps(named(preset), steps)
+    listed: dict[str, list] = {
+        "pictures": list(pictures),
+        "targets": [None] if targets is None else list(targets),
+        "seeds": [seeds] if isinstance(seeds, int) else list(seeds),
+    }
+    count = max(len(entries) for entries in listed.values())
+    for name, entries in listed.items():
+        if len(entries) not in (1, count):
+            raise ValueError(f"{name} must have one entry or as many as the longest list, {count}, got {len(entries)}")
+    images = [as_image(classifier, one) for one in listed["pictures"]]
+    images = images * count if len(images) == 1 else images
+    each = zip(images, _spread(listed["targets"], count), _spread(listed["seeds"], count), strict=True)
+    problems = [Problem(image, classifier.target(wanted, image), seed) for image, wanted, seed in each]
+    fitted = fit(classifier, problems, config, max_batch=max_batch, progress=progress, callback=callback)
+    return [
+        Explanation.of_fit(one, classifier, problem.image, problem.target, config, problem.seed)
+        for one, problem in zip(fitted, problems, strict=False)
+    ]
+
+
+def _spread(entries: list, count: int) -> list:
+    return entries * count if len(entries) == 1 else entries
+
+
+def with_steps(config: FitConfig, steps: int | None) -> FitConfig:
+    """The settings with another number of steps, under an honest name; None leaves them as they are."""
+    return config if steps is None else named(dataclasses.replace(config, steps=steps))
+
+
+def in_steps(config: FitConfig, steps: int | None) -> FitConfig:
+    """The settings in other steps with the learning rate scaled by their ratio, so that a short run comes as far."""
+    if steps is None:
+        return config
+    faster = config.steps / steps if steps > 0 else 1.0  # FitConfig refuses steps below 1
+    descent = dataclasses.replace(config.descent, lr=config.descent.lr * faster)
+    return named(dataclasses.replace(config, steps=steps, descent=descent))
 
 
 def explain_many(
     classifier: Classifier,
     picture: Picture,
-    target: "int | str | Sequence[int] | Target | None" = None,
+    target: Wanted = None,
     *,
     n: int = 3,
-    preset: str | FitConfig = DEFAULT_PRESET,
+    preset: str | FitConfig = DEFAULT,
     seed: int = 0,
     steps: int | None = None,
     dice_weight: float | None = None,
@@ -95,137 +143,89 @@ def explain_many(
 ) -> Explanations:
     """Algorithm 1: up to n explanations of one picture, each pushed off the earlier ones by a soft Dice term (eq. 6).
 
-    A fresh field, seed `seed_of(seed, i)`, is fitted for each; M^b is the clamped sum of the masks before it.
+    A fresh field, seed `algorithm1.seed_of(seed, i)`, is fitted for each; M^b is the clamped sum of earlier masks.
     dice_weight: lambda_d, other than the preset's.  initial: M^0, masks (m, 1, h, w) that count as explained already.
     baseline_area: which of a field's masks enters M^b. "smallest" (default) is the mask at a*, or at the range's end
-        where there is no a*: eq. 5 calls it the explanation, it bars what suffices and leaves the rest of the picture
-        open. "largest" is the range's end, which bars more; a number is that area for every explanation.
+        where there is no a*: eq. 5 calls it the explanation. The next explanation must avoid this mask but may use the
+        rest of the picture. "largest" is the range's end, which leaves less; a number is that area for every one.
     threshold: Phi_0 (default: half of the unmasked probability).  cut: judge masks cut to 0/1 there.
-    joint: n masks from one fit instead, beyond the paper; see `many.explain_jointly`.
-    stop: end at the first explanation that adds nothing which keeps the class at any area in range (judged without what
-        the earlier masks cover); it is in the result, marked as none.
-    callback: called with (number, step, {"loss", "probability"}, source).  Ctrl-C keeps the finished explanations.
+    joint: n masks from one fit instead, beyond the paper; see `iterations.explain_jointly`.
+    stop: end at the first explanation that adds nothing which keeps the class at any area in range. It is judged
+        without what the earlier masks cover, and it is in the result, marked as none.
+    callback: called with (number, step, {"loss", "probability"}, source); it may raise `Cancelled`.
+    Ctrl-C and `Cancelled` keep the finished explanations.
     """
-    name, config = config_of(preset)
-    changes: dict[str, Any] = {"steps": steps, "dice_weight": dice_weight}
-    config = dataclasses.replace(config, **{key: value for key, value in changes.items() if value is not None})
+    config = named(preset)
+    if dice_weight is not None:
+        config = named(dataclasses.replace(config, dice_weight=_constant(dice_weight, config.dice_weight)))
+    config = with_steps(config, steps)
+    rules = Rules(baseline_area, threshold, cut, stop)
     image = as_image(classifier, picture)
     problem = Problem(image, classifier.target(target, image), seed)
+    shared = {"n": n, "rules": rules, "initial": initial, "progress": progress, "callback": callback}
     if joint:
-        return explain_jointly(
-            classifier,
-            problem,
-            config,
-            n=n,
-            preset=name,
-            area=baseline_area,
-            initial=initial,
-            threshold=threshold,
-            cut=cut,
-            progress=progress,
-            callback=callback,
-        )
-    return explain_in_turn(
-        classifier,
-        [problem],
-        config,
-        n=n,
-        preset=name,
-        initial=initial,
-        baseline_area=baseline_area,
-        threshold=threshold,
-        cut=cut,
-        stop=stop,
-        progress=progress,
-        callback=callback,
-    )[0]
+        return explain_jointly(classifier, problem, config, **shared)  # type: ignore[arg-type]
+    return explain_in_turn(classifier, [problem], config, **shared)[0]  # type: ignore[arg-type]
 
 
-EXTREMAL = "extremal_perturbation"  # the preset with the published constants
-
-
-def extremal_config(
-    preset: str = EXTREMAL,
-    *,
-    areas: Sequence[float] | None = None,
-    steps: int | None = None,
-    margin: int | None = None,
-    flip: bool | None = None,
-    perturbation: str | None = None,
-    oversample: int | None = None,
-) -> FitConfig:
-    """The preset of extremal perturbations, or a departure from it; `fit` takes it for several pictures at once.
-
-    steps: other than the preset's (published: 800).  The learning rate and the area weight's growth a step are then
-    scaled by their ratio, so that a short run comes as far as a long one would, only more coarsely.
-    """
-    _, config = config_of(preset)
-    if config.source != "lattice":
-        raise ValueError(f"preset {preset!r} fits an INR: give one of extremal perturbations, or call explain")
-    held = {"areas": areas and tuple(areas), "margin": margin, "oversample": oversample}
-    settings = config.source_settings | {key: value for key, value in held.items() if value is not None}
-    changes: dict[str, Any] = {"flip": flip, "perturbation": perturbation}
-    if steps is not None:
-        faster = config.steps / steps if steps > 0 else 1.0  # FitConfig refuses steps below 1
-        changes |= {"steps": steps, "lr": config.lr * faster, "area_weight_growth": config.area_weight_growth**faster}
-    changes = {key: value for key, value in changes.items() if value is not None}
-    return dataclasses.replace(config, source_settings=settings, **changes)
+def _constant(weight: float, usual: Growth) -> Growth:
+    """Another lambda_d; one that grows keeps its end, unless the new start is beyond it."""
+    if usual.end is None or weight == 0 or weight >= usual.end:
+        return Growth(weight)
+    return dataclasses.replace(usual, start=weight)
 
 
 def extremal_perturbation(
     classifier: Classifier,
     picture: Picture,
-    target: "int | str | Sequence[int] | Target | None" = None,
+    target: Wanted = None,
     *,
-    preset: str = EXTREMAL,
+    preset: str | FitConfig = EXTREMAL_PERTURBATION.name,
     areas: Sequence[float] | None = None,
     steps: int | None = None,
-    margin: int | None = None,
-    flip: bool | None = None,
-    perturbation: str | None = None,
-    oversample: int | None = None,
     seed: int = 0,
     progress: bool = True,
     callback: Callback | None = None,
 ) -> Explanation:
     """Extremal perturbations (Fong, Patrick, Vedaldi 2019): a mask of free numbers for each area, all areas at once.
 
-    By default the published method, in every constant; a departure is an option (None: as the preset has it):
-    areas: those that the masks are fitted for, 0.025 0.05 0.1 0.2; there are none between them.
-    steps: 800.  margin: px around the picture that the area penalty counts too, 21; 0 makes the picture's own area the
-    one asked for.  flip: mirror the picture on even steps, True.  perturbation: "levels" (eight blurs), "blur", "fade".
-    oversample: filter outputs per lattice cell and axis; 7 is every pixel, 2 is ten times faster, but short runs
-    with it have ended at other masks, and worse ones.
+    By default the published method, constant by constant (`presets.EXTREMAL_PERTURBATION`).
     preset: "extremal_perturbation_quick" reaches the same final loss by another, shorter way.
+    areas: those that masks are fitted for, 0.025, 0.05, 0.1 and 0.2; there are none between them.
+    steps: other than the preset's, 800 as published. The learning rate is scaled by their ratio, so that a short run
+        comes as far as a long one, only more coarsely.
     seed: changes nothing, the method draws no random number.
     The smallest area that keeps the class (`smallest_area`) is our rule, as eq. 5 has it; the method gives masks only.
     """
-    config = extremal_config(
-        preset,
-        areas=areas,
-        steps=steps,
-        margin=margin,
-        flip=flip,
-        perturbation=perturbation,
-        oversample=oversample,
-    )
-    image = as_image(classifier, picture)
-    wanted = classifier.target(target, image)
-    fitted = fit(classifier, [Problem(image, wanted, seed)], config, progress=progress, callback=callback)[0]
-    name = preset if config == PRESETS[preset] else f"{preset}, changed"
-    return Explanation.of_fit(fitted, classifier, image, wanted, config=config, preset=name, seed=seed)
+    config = lattice_config(preset, areas=areas, steps=steps)
+    return explain(classifier, picture, target, preset=config, seed=seed, progress=progress, callback=callback)
+
+
+def lattice_config(
+    preset: str | FitConfig = EXTREMAL_PERTURBATION.name,
+    *,
+    areas: Sequence[float] | None = None,
+    steps: int | None = None,
+) -> FitConfig:
+    """The settings that `extremal_perturbation` fits by.  Raises ValueError for a preset of a field."""
+    config = named(preset)
+    if not isinstance(config.source, LatticeSettings):
+        raise ValueError(f"preset {config.name!r} fits a field: give one of extremal perturbations, or call explain")
+    if areas is not None:
+        config = named(dataclasses.replace(config, source=dataclasses.replace(config.source, areas=tuple(areas))))
+    return in_steps(config, steps)
 
 
 def grad_cam(
     classifier: Classifier,
     picture: Picture,
-    target: "int | str | Sequence[int] | Target | None" = None,
+    target: Wanted = None,
     *,
     layer: str | nn.Module | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> SaliencyMap:
-    """GradCAM (Selvaraju et al. 2017), captum's.  layer: a module or its name; None finds it (`saliency.find_layer`).
+    """GradCAM (Selvaraju et al. 2017), captum's.  layer: a module or its name; None finds it (`grad_cam.find_layer`).
 
     seed, progress: change nothing, one pass forward and backward is all.
     """
@@ -239,13 +239,11 @@ def grad_cam(
 def rise(
     classifier: Classifier,
     picture: Picture,
-    target: "int | str | Sequence[int] | Target | None" = None,
+    target: Wanted = None,
     *,
     masks: int = 8000,
     cells: int = 7,
     keep: float = 0.5,
-    normalisation: str = "rise",
-    kind: str = "probability",
     batch: int = 32,
     seed: int = 0,
     progress: bool = True,
@@ -261,8 +259,6 @@ def rise(
         masks=masks,
         cells=cells,
         keep=keep,
-        normalisation=normalisation,
-        kind=kind,
         seed=seed,
         batch=batch,
         progress=progress,

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import torch
 from scipy import stats
 
-from inrexp.baselines.saliency import top_ranked
-from inrexp.explanation import CUT, PAPER_AREAS, Attribution
+from inrexp.attribution import CUT, Attribution
 from inrexp.models.classifier import Classifier, Target
+from inrexp.paper.masks import keep_largest
 from inrexp.paper.perturb import blend, blur
+from inrexp.paper.smallest_area import PAPER_AREAS
 
 HIT = 0.5  # section 3.3.1: a hit is a precision above it
 
@@ -209,7 +210,7 @@ def ranked_curve(
     shares = [step / steps for step in range(steps + 1)]
     kept = []
     for start in range(0, steps + 1, batch):
-        mask = top_ranked(saliency, shares[start : start + batch]).to(image)
+        mask = keep_largest(saliency, torch.tensor(shares[start : start + batch])).to(image)
         seen = blend(image, perturbed, 1 - mask if delete else mask)
         kept.append(classifier.probability(seen, target))
     return Curve(torch.tensor(shares, dtype=torch.float64), torch.cat(kept).cpu())

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from inrexp.models.classifier import Classifier
-from inrexp.paper.settings import FitConfig
+from inrexp.paper.settings import Descent, FieldSettings, FitConfig, Growth
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)  # small tensors: threads gain nothing, and cost six times the time on a busy machine
@@ -22,13 +22,11 @@ SECOND_BOX = (8, 56, 48, 48)
 # Areas below that are out of reach, hence the range; the default presets' [0.025, 0.2] wants 168 px or more.
 QUICK_FIT = FitConfig(
     steps=150,
-    lr=2e-3,
+    descent=Descent(lr=2e-3),
     areas_per_step=2,
-    sampling="stratified",
     area_range=(0.1, 0.4),
-    area_weight_end=30.0,
-    ramp=0.8,
-    source_settings={"grid": 12, "scale": 1.0, "area_scale": 0.2, "hidden": 64, "feature_count": 64},
+    area_weight=Growth(1.0, 30.0, until=0.8),
+    source=FieldSettings(grid=12, scale=1.0, area_scale=0.2, hidden=64, feature_count=64),
 )
 
 

@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 
 from inrexp import explain
 from inrexp.datasets.pictures import load_picture
-from inrexp.explanation import PAPER_AREAS, Explanation
+from inrexp.explanation import Explanation
 from inrexp.methods import extremal_perturbation
 from inrexp.models.classifier import Classifier
 from inrexp.models.registry import load_classifier
-from inrexp.paper.perturb import blend, blur, fade
+from inrexp.paper.outcome import Outcome
+from inrexp.paper.perturb import blend, blur, blur_levels, fade
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,14 @@ def test_one_area_or_several_by_any_kind_of_number(found: Explanation):
 def test_it_says_in_one_line_what_it_explains(found: Explanation, lattice: Explanation):
     said = repr(found)
     assert "\n" not in said
-    for part in ("'stripes'", f"p = {found.unmasked:.2f}", found.preset, found.status, "seed 0", "areas 0.1 to 0.4"):
+    for part in (
+        "'stripes'",
+        f"p = {found.unmasked:.2f}",
+        found.preset,
+        str(found.outcome),
+        "seed 0",
+        "areas 0.1 to 0.4",
+    ):
         assert part in said
     assert "areas 0.1 to 0.3" in repr(lattice)
 
@@ -76,7 +84,7 @@ def test_a_lattice_holds_its_areas_only(lattice: Explanation):
     assert lattice.area_range == (0.1, 0.3)
     assert lattice.held_areas == (0.1, 0.3)
     assert lattice.mask([0.1, 0.3]).shape == (2, 1, 112, 112)
-    with pytest.raises(ValueError, match=r"hold the areas \(0.1, 0.3\) only, got 0.2"):
+    with pytest.raises(ValueError, match=r"one that the lattice holds, \(0.1, 0.3\), got 0.2"):
         lattice.mask(0.2)
 
 
@@ -111,7 +119,9 @@ def test_each_perturbation_is_blended_as_it_was_fitted(planted: Planted):
         progress=False,
     )
     assert torch.allclose(levels.blended(torch.ones_like(mask)), planted.image.expand(2, -1, -1, -1), atol=1e-6)
-    assert torch.allclose(levels.blended(0 * mask)[:1], blur(planted.image, 20.0), atol=1e-6)
+    outside = planted.classifier.mean_colour.float()
+    strongest = blur_levels(planted.image, (20.0,), outside=outside)[:, 0]
+    assert torch.allclose(levels.blended(0 * mask)[:1], strongest, atol=1e-6)
 
 
 class Ramp(Explanation):
@@ -128,31 +138,21 @@ def ramp(found: Explanation) -> Ramp:
     return one
 
 
-@pytest.mark.parametrize(
-    ("threshold", "smallest"), [(0.0, 0.1), (0.2, 0.1), (0.21, 0.15), (0.39, 0.2), (0.4, 0.2), (0.5, None), (1.0, None)]
-)
-def test_the_smallest_of_given_areas_by_hand(ramp: Ramp, threshold: float, smallest: float | None):
-    assert ramp.smallest_area(threshold, areas=(0.2, 0.1, 0.15)) == smallest
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.55, 0.799, 0.9])
+def test_the_smallest_area_is_the_first_searched_one_that_keeps_the_threshold(ramp: Ramp, threshold: float):
+    enough = [area for area in ramp.searched_areas if 2 * area >= threshold]
+    assert ramp.smallest_area(threshold) == (enough[0] if enough else None)
 
 
-def test_the_smallest_area_of_the_whole_range_by_hand(ramp: Ramp):
-    assert ramp.smallest_area(0.0, areas=None) == pytest.approx(0.1)
-    assert ramp.smallest_area(0.9, areas=None) is None
-    for threshold in (0.3, 0.55, 0.799):
-        found = ramp.smallest_area(threshold, areas=None, tolerance=1e-4)
-        assert threshold / 2 <= found <= threshold / 2 + 1e-4
+def test_thirty_six_areas_are_searched_and_the_papers_four_are_among_those_of_its_range(found: Explanation):
+    assert len(found.searched_areas) == 36
+    assert (found.searched_areas[0], found.searched_areas[-1]) == (0.1, 0.4)
+    assert found.smallest_area(0.0) == 0.1
 
 
 def test_the_threshold_is_half_of_the_unmasked_probability(found: Explanation):
     assert found.threshold == pytest.approx(found.unmasked / 2)
-    assert found.smallest_area(areas=None) == found.smallest_area(found.unmasked / 2, areas=None)
-
-
-def test_the_papers_areas_are_those_in_the_fitted_range(found: Explanation):
-    assert PAPER_AREAS == (0.025, 0.05, 0.1, 0.2)
-    assert found.smallest_area(0.0) == 0.1
-    with pytest.raises(ValueError, match="areas must hold one that there is a mask for"):
-        found.smallest_area(areas=(0.025, 0.05))
+    assert found.smallest_area() == found.smallest_area(found.unmasked / 2)
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), 50])
@@ -161,15 +161,25 @@ def test_a_threshold_is_a_probability(found: Explanation, threshold: float):
         found.smallest_area(threshold)
 
 
+def test_a_fit_that_collapsed_has_no_smallest_area(planted: Planted):
+    full = dataclasses.replace(QUICK_FIT, steps=2, source=dataclasses.replace(QUICK_FIT.source, bias=100.0))
+    with pytest.warns(UserWarning, match="collapsed to a full mask"):
+        one = explain(planted.classifier, planted.image, 1, preset=full, progress=False)
+    assert float(one.probability(0.1)) > one.threshold  # the whole picture, under the name of a tenth
+    assert not one.explains
+    assert one.smallest_area() is None
+    assert one.smallest_area(0.0) is None
+
+
 def test_a_fitted_mask_of_the_planted_patch_suffices(found: Explanation):
-    smallest = found.smallest_area(areas=None)
+    smallest = found.smallest_area()
     assert smallest is not None
     assert smallest < 0.2
     assert float(found.probability(smallest)) >= found.threshold
 
 
 def test_it_says_how_it_came_about(found: Explanation):
-    assert (found.preset, found.seed, found.status) == ("custom", 0, "finished")
+    assert (found.preset, found.seed, found.outcome) == ("custom", 0, Outcome())
     assert found.config == QUICK_FIT
     assert set(found.versions) >= {"inrexp", "torch", "python"}
     assert len(found.history["loss"]) == QUICK_FIT.steps
@@ -187,7 +197,7 @@ def test_what_is_saved_comes_back_the_same(
     assert torch.equal(again.mask(areas), one.mask(areas))
     assert torch.equal(again.probability(areas), one.probability(areas))
     assert torch.equal(again.image, one.image)
-    for name in ("target", "config", "preset", "seed", "status", "seconds", "unmasked", "versions", "classifier_name"):
+    for name in ("target", "config", "preset", "seed", "outcome", "seconds", "unmasked", "versions", "classifier_name"):
         assert getattr(again, name) == getattr(one, name), name
     for name, row in one.history.items():
         assert torch.equal(again.history[name], row)
@@ -217,7 +227,7 @@ def test_without_its_classifier_it_still_shows_masks(found: Explanation, tmp_pat
     again = Explanation.load(found.save(tmp_path / "one.safetensors"))
     assert again.classifier is None
     assert torch.equal(again.mask(0.2), found.mask(0.2))
-    with pytest.raises(RuntimeError, match="loaded without its classifier 'custom': pass it"):
+    with pytest.raises(RuntimeError, match="loaded without its classifier 'custom'. Pass it"):
         again.probability(0.2)
 
 
@@ -241,7 +251,7 @@ def test_random_weights_are_not_mistaken_for_trained_ones(tmp_path: Path):
 def test_another_classifier_than_the_fits_is_noticed(found: Explanation, tmp_path: Path):
     path = found.save(tmp_path / "one.safetensors")
     weaker = plant(gain=2.0)
-    with pytest.warns(UserWarning, match="the classifier of the fit gave"):
+    with pytest.warns(UserWarning, match="the fit's classifier gave"):
         Explanation.load(path, classifier=weaker.classifier)
 
 
@@ -261,7 +271,17 @@ def test_a_later_format_asks_for_a_later_version(found: Explanation, tmp_path: P
     monkeypatch.setattr("inrexp.explanation.FORMAT", 99)
     path = found.save(tmp_path / "one")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="has format 99, this version reads 1: update inrexp"):
+    with pytest.raises(ValueError, match="has format 99, this version reads 2: update inrexp"):
+        Explanation.load(path)
+
+
+def test_a_file_of_the_flat_settings_says_to_explain_again(
+    found: Explanation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("inrexp.explanation.FORMAT", 1)
+    path = found.save(tmp_path / "one")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="has format 1, this version reads 2: explain the picture again"):
         Explanation.load(path)
 
 

@@ -12,7 +12,9 @@ from PIL import Image
 import inrexp
 from inrexp import Classifier, explain, load_classifier, load_picture
 from inrexp.datasets.pictures import to_picture
-from inrexp.methods import DEFAULT_PRESET, as_image, config_of
+from inrexp.methods import as_image, explain_batch
+from inrexp.paper.outcome import Cancelled, Outcome
+from inrexp.paper.settings import Growth
 
 BRIEF = dataclasses.replace(QUICK_FIT, steps=5)
 
@@ -56,14 +58,6 @@ def test_what_is_no_image_is_refused(planted: Planted, given: object, error: typ
         explain(planted.classifier, given, preset=BRIEF)  # type: ignore[arg-type]
 
 
-def test_presets_by_name_and_by_value():
-    assert config_of("paper") == ("paper", inrexp.PRESETS["paper"])
-    assert config_of(BRIEF) == ("custom", BRIEF)
-    assert DEFAULT_PRESET in inrexp.PRESETS
-    with pytest.raises(LookupError, match="no preset named 'fast'; presets are paper"):
-        config_of("fast")
-
-
 def test_the_top_class_is_explained_where_none_is_asked_for(planted: Planted):
     assert explain(planted.classifier, planted.image, preset=BRIEF, progress=False).target.label == "stripes"
     other = explain(planted.classifier, planted.image, "other", preset=BRIEF, progress=False)
@@ -87,15 +81,37 @@ def test_two_runs_with_one_seed_agree_and_another_seed_does_not(planted: Planted
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_ctrl_c_gives_what_was_fitted(planted: Planted):
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, Cancelled])
+def test_ctrl_c_and_cancelled_give_what_was_fitted(planted: Planted, ends: type[BaseException]):
     def stop(step: int, *_: object) -> None:
-        raise KeyboardInterrupt
+        raise ends
 
-    with pytest.warns(UserWarning, match="interrupted at step 10; what was fitted is kept"):
+    with pytest.warns(UserWarning, match="interrupted at step 10. What was fitted is kept"):
         found = explain(planted.classifier, planted.image, preset=QUICK_FIT, progress=False, callback=stop)
-    assert found.status == "interrupted at step 10"
+    assert found.outcome == Outcome("interrupted", step=10)
     assert len(found.history["loss"]) == 10
     assert torch.isfinite(found.mask(0.2)).all()
+
+
+def test_several_pictures_targets_and_seeds_at_once_are_what_each_is_alone(planted: Planted):
+    pictures = [planted.image, planted.image.flip(-1)]
+    found = explain_batch(planted.classifier, pictures, [1, "other"], seeds=[3, 4], preset=BRIEF, progress=False)
+    for one, picture, target, seed in zip(found, pictures, (1, 2), (3, 4), strict=True):
+        alone = explain(planted.classifier, picture, target, seed=seed, preset=BRIEF, progress=False)
+        assert (one.target, one.seed) == (alone.target, seed)
+        assert torch.allclose(one.mask([0.1, 0.3]), alone.mask([0.1, 0.3]), atol=1e-4)
+
+
+def test_one_picture_counts_for_all_seeds(planted: Planted):
+    found = explain_batch(planted.classifier, [planted.image], seeds=range(3), preset=BRIEF, progress=False)
+    assert [one.seed for one in found] == [0, 1, 2]
+    assert {one.target.label for one in found} == {"stripes"}
+    assert not torch.equal(found[0].mask(0.2), found[1].mask(0.2))
+
+
+def test_lists_of_different_lengths_are_refused(planted: Planted):
+    with pytest.raises(ValueError, match="seeds must have one entry or as many as the longest list, 3, got 2"):
+        explain_batch(planted.classifier, [planted.image] * 3, seeds=[0, 1], preset=BRIEF)
 
 
 @pytest.mark.slow
@@ -124,7 +140,7 @@ def test_a_vision_transformer_is_explained():
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     classifier = Classifier(model, size=64, mean=[0.5] * 3, std=[0.5] * 3)
     config = dataclasses.replace(
-        QUICK_FIT, steps=40, reward="log_probability", perturbation="fade", area_weight_end=None
+        QUICK_FIT, steps=40, reward="log_probability", perturbation="fade", area_weight=Growth(1.0)
     )
     found = explain(classifier, load_picture("coffee"), 3, preset=config, progress=False)
     assert found.mask([0.1, 0.4]).shape == (2, 1, 64, 64)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from inrexp import metrics
-from inrexp.baselines.saliency import SaliencyMap
 from inrexp.models.classifier import Classifier, Target
+from inrexp.saliency import SaliencyMap
 
 
 def boxes(*rectangles: tuple[int, int, int, int], size: tuple[int, int] = (8, 8)) -> torch.Tensor:

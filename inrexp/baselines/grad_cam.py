@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from captum.attr import LayerGradCam
 from torch import nn
 
-from inrexp.baselines.rise import _reward
 from inrexp.models.classifier import Classifier, Target, frozen
 
 MAX_PREFIX = 8  # class, distillation and register tokens before a transformer's patches
@@ -145,4 +144,4 @@ def _module(classifier: Classifier, layer: "str | nn.Module") -> nn.Module:
 
 def _score(classifier: Classifier, inputs: torch.Tensor, target: Target) -> torch.Tensor:
     """The raw score of the target, log-sum-exp over a set of classes.  inputs: normalised.  Returns (n,)."""
-    return _reward(classifier, inputs, target, "score")
+    return classifier.scores(inputs, normalised=True)[:, list(target.indices)].logsumexp(1)

@@ -5,14 +5,7 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from inrexp.models.classifier import Classifier, Target, frozen
-from inrexp.paper.objectives import reward
-
-
-def _reward(classifier: Classifier, inputs: torch.Tensor, target: Target, kind: str) -> torch.Tensor:
-    scores = classifier.scores(inputs, normalised=True)
-    chosen = torch.zeros_like(scores)
-    chosen[:, list(target.indices)] = 1
-    return reward(scores, chosen, kind, classifier.activation)
+from inrexp.seeds import generator
 
 
 def rise_masks(cells: torch.Tensor, shifts: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -40,30 +33,25 @@ def rise_map(
     masks: int = 8000,
     cells: int = 7,
     keep: float = 0.5,
-    normalisation: str = "rise",
-    kind: str = "probability",
     seed: int = 0,
     batch: int = 32,
     progress: bool = True,
 ) -> torch.Tensor:
     """RISE (Petsiuk, Das, Saenko 2018): the mean of random masks, weighted by the probability they keep.
 
-    What a mask removes becomes the training mean (0 after the normalisation), as with the authors.
+    As with the authors, the weighted sum is divided by keep * masks, and what a mask removes becomes the mean of the
+    training pictures, 0 after the normalisation.
     masks, cells, keep: 8000 masks of 7 x 7 cells, each kept with probability 0.5.
-    normalisation: "rise" divides the weighted sum by keep * masks (the authors), "torchray" by masks.
-    kind: the weight, "probability" (after the activation), "log_probability" or "score".
     batch: pictures in one classifier pass; the map does not depend on it.  Returns (1, 1, h, w).
     """
     if masks < 1 or cells < 1 or batch < 1:
         raise ValueError(f"masks, cells and batch must be 1 or more, got {masks}, {cells}, {batch}")
     if not 0 < keep < 1:
         raise ValueError(f"keep must be a probability in (0, 1), got {keep}")
-    if normalisation not in ("rise", "torchray"):
-        raise ValueError(f"normalisation must be 'rise' or 'torchray', got {normalisation!r}")
     size = (image.shape[-2], image.shape[-1])
-    generator = torch.Generator().manual_seed(seed)
-    kept = (torch.rand(masks, cells, cells, generator=generator) < keep).to(image)
-    shifts = torch.rand(masks, 2, generator=generator)
+    drawn = generator(seed, "masks")
+    kept = (torch.rand(masks, cells, cells, generator=drawn) < keep).to(image)
+    shifts = torch.rand(masks, 2, generator=drawn)
     inputs = classifier.normalise(image)
     total = torch.zeros(1, 1, *size, device=image.device, dtype=image.dtype)
     with (
@@ -73,7 +61,7 @@ def rise_map(
     ):
         for grid, shift in zip(kept.split(batch), shifts.split(batch), strict=True):
             mask = rise_masks(grid, shift, size)  # (b, 1, h, w)
-            weight = _reward(classifier, inputs * mask, target, kind)
+            weight = classifier.probability(inputs * mask, target, normalised=True)
             total += torch.einsum("n,nchw->chw", weight, mask)
             bar.update(len(mask))
-    return total / (masks * keep if normalisation == "rise" else masks)
+    return total / (masks * keep)

@@ -9,11 +9,9 @@ from pathlib import Path
 from inrexp.files import picture_table
 
 PRESETS = (
+    "crisp",
     "paper",
     "paper_lattice",
-    "quick",
-    "crisp",
-    "crisp_learned",
     "extremal_perturbation",
     "extremal_perturbation_quick",
 )

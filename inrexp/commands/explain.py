@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     found = inrexp.explain(
         classifier, picture, options.target, preset=options.preset, seed=options.seed, steps=options.steps
     )
-    suffices = found.smallest_area(areas=None)
+    suffices = found.smallest_area()
     areas = found.held_areas or [area for area in STRIP if found.area_range[0] <= area <= found.area_range[1]]
     low, high = found.area_range
     area = options.area or suffices or high
@@ -75,12 +75,12 @@ def run(options: argparse.Namespace) -> int:
         f"a* = {suffices:.3g}" if suffices else f"no area from {low:g} to {high:g} keeps p at {found.threshold:.2f}"
     )
     print(f"{found.target.label}: p = {found.unmasked:.2f} unmasked; {answer}; {found.seconds:.0f} s; {stem}_*.png")
-    if found.status.startswith("interrupted"):
+    if found.outcome.kind == "interrupted":
         return INTERRUPTED
-    if found.status != "finished":
+    if not found.outcome.finished:
         usual = inrexp.PRESETS[options.preset].steps
         raise RuntimeError(
-            f"the fit {found.status}: the masks above explain nothing; try another --seed"
+            f"the fit {found.outcome}: the masks above explain nothing; try another --seed"
             + (f", or more --steps ({options.preset} has {usual})" if (options.steps or usual) < usual else "")
         )
     return 0
@@ -92,7 +92,7 @@ def _check(options: argparse.Namespace) -> None:
     low, high = config.area_range
     if options.area is not None and not low <= options.area <= high:
         raise ValueError(f"--area must lie in the trained range [{low:g}, {high:g}], got {options.area:g}")
-    held = config.source_settings.get("areas")
+    held = getattr(config.source, "areas", None)
     if options.area is not None and held and options.area not in held:
         raise ValueError(f"--area must be one of {held} with --preset {options.preset}, got {options.area:g}")
     out = options.out.absolute()
@@ -102,7 +102,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _numbers(found: "Explanation", areas: Sequence[float]) -> dict:
-    from inrexp.explanation import CUT
+    from inrexp.attribution import CUT
 
     def rounded(values: "torch.Tensor") -> list[float]:
         return [round(float(value), 4) for value in values]
@@ -111,8 +111,8 @@ def _numbers(found: "Explanation", areas: Sequence[float]) -> dict:
         "target": {"indices": list(found.target.indices), "label": found.target.label},
         "unmasked_probability": round(found.unmasked, 4),
         "threshold": round(found.threshold, 4),
-        "smallest_area": found.smallest_area(areas=None),
-        "smallest_area_cut": found.smallest_area(areas=None, cut=CUT),
+        "smallest_area": found.smallest_area(),
+        "smallest_area_cut": found.smallest_area(cut=CUT),
         "areas": list(areas),
         "probability": rounded(found.probability(areas)),
         "probability_cut": rounded(found.probability(areas, cut=CUT)),
@@ -121,7 +121,7 @@ def _numbers(found: "Explanation", areas: Sequence[float]) -> dict:
         "model": found.classifier_name,
         "preset": found.preset,
         "seed": found.seed,
-        "status": found.status,
+        "status": str(found.outcome),
         "steps": len(found.history["loss"]),
         "seconds": round(found.seconds, 1),
         "versions": found.versions,

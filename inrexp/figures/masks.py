@@ -9,12 +9,14 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from inrexp.baselines.saliency import SaliencyMap
-from inrexp.explanation import CUT, PAPER_AREAS, Attribution, Explanation
+from inrexp.attribution import CUT, Attribution
+from inrexp.explanation import Explanation
+from inrexp.explanations import Explanations
 from inrexp.figures.style import LINES, WIDTH, _row_name, draw_image, draw_mask, draw_outline, panels, percent, style
 from inrexp.metrics import leak
-from inrexp.paper.algorithm1 import Explanations
 from inrexp.paper.inr import MaskField
+from inrexp.paper.smallest_area import PAPER_AREAS
+from inrexp.saliency import SaliencyMap
 
 
 def overlay(explanation: Explanation, area: float) -> Figure:
@@ -186,8 +188,7 @@ def scheme(explanation: Explanation, area: float) -> Figure:
     low, high = explanation.area_range
     h, w = source.size
     y, x = np.mgrid[0:h, 0:w]
-    everywhere = MaskField(source.size, [0], **{**source.settings, "grid": "pixel"}).to(explanation.image)
-    everywhere.load_state_dict(source.state_dict())
+    everywhere = source.on_every_pixel()
     with torch.no_grad():
         values = everywhere.values(torch.tensor([[area]]).to(explanation.image))
     mask = explanation.mask(area)

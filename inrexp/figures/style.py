@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from PIL import Image
 
-from inrexp.explanation import CUT
+from inrexp.attribution import CUT
 from inrexp.files import written_whole
 
 WIDTH = 7.0  # inches, the text width of a two-column page

@@ -89,6 +89,11 @@ class Classifier:
         """(images - mean) / std.  It commutes with eq. 1, so a fit normalises twice in all, not once a step."""
         return (images - self._mean.to(images)) / self._std.to(images)
 
+    @property
+    def mean_colour(self) -> torch.Tensor:
+        """The colour that the normalisation maps to 0, (1, 3, 1, 1) in [0, 1], float64 on the CPU."""
+        return self._mean
+
     def scores(self, images: torch.Tensor, *, normalised: bool = False) -> torch.Tensor:
         """Class scores before the activation.  images: (n, 3, h, w) in [0, 1].  Returns (n, C).
 
@@ -112,17 +117,17 @@ class Classifier:
             raise ValueError(f"labels must name the model's {scores.shape[1]} classes, got {len(self.labels)} labels")
         return scores
 
-    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+    def probabilities(self, images: torch.Tensor, *, normalised: bool = False) -> torch.Tensor:
         """Probabilities after the activation, without gradients.  Returns (n, C).  Raises ValueError for NaN."""
         with frozen(self.model), torch.no_grad():
-            scores = self.scores(images)
+            scores = self.scores(images, normalised=normalised)
         if not torch.isfinite(scores).all():
             raise ValueError("model returned NaN or infinite scores: check its weights and the normalisation given")
         return scores.softmax(1) if self.activation == "softmax" else scores.sigmoid()
 
-    def probability(self, images: torch.Tensor, target: Target) -> torch.Tensor:
+    def probability(self, images: torch.Tensor, target: Target, *, normalised: bool = False) -> torch.Tensor:
         """Phi: the target's probability; of several classes the sum, or the mean of sigmoids.  Returns (n,)."""
-        chosen = self.probabilities(images)[:, list(target.indices)]
+        chosen = self.probabilities(images, normalised=normalised)[:, list(target.indices)]
         return chosen.sum(1) if self.activation == "softmax" else chosen.mean(1)
 
     def top(self, image: torch.Tensor, k: int = 5) -> list[tuple[int, str, float]]:
@@ -161,7 +166,7 @@ class Classifier:
         if isinstance(wanted, Target):
             return wanted
         indices = tuple(dict.fromkeys(indices))
-        return Target(indices, " + ".join(self.label(i) for i in indices))
+        return Target(indices, short_label([self.label(i) for i in indices]))
 
     def _target_by_label(self, wanted: str) -> Target:
         if self.labels is None:
@@ -173,6 +178,13 @@ class Classifier:
         if not matches:
             raise LookupError(f"target {wanted!r} is no label of {self.name}{_near(wanted, self.labels)}")
         return Target((matches[0],), self.labels[matches[0]])
+
+
+def short_label(labels: Sequence[str]) -> str:
+    """A name for a set of classes that a figure's title holds: both of two, else the first and how many more."""
+    if len(labels) <= 2:
+        return " + ".join(labels)
+    return f"{labels[0]} and {len(labels) - 1} more"
 
 
 @contextlib.contextmanager

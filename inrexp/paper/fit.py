@@ -1,6 +1,5 @@
 """The one optimisation loop: many problems at once, any mask source, eqs. 1 to 3 and 6."""
 
-import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,13 +11,17 @@ from tqdm.auto import tqdm
 from inrexp.models.classifier import Classifier, Target, frozen
 from inrexp.models.folding import folded
 from inrexp.paper.inr import MaskField
-from inrexp.paper.masks import MaskSource
-from inrexp.paper.objectives import area_penalty, dice_overlap, pairwise_overlap, reward
-from inrexp.paper.perturb import blend, blend_levels, blur, blur_levels, fade
-from inrexp.paper.settings import LEVELS, FitConfig
+from inrexp.paper.lattice import MaskLattice
+from inrexp.paper.masks import RANKED, MaskSource, sharpen
+from inrexp.paper.objectives import area_penalty, loss, pairwise_overlap, reward
+from inrexp.paper.outcome import Cancelled, Outcome
+from inrexp.paper.perturb import Perturbation
+from inrexp.paper.settings import FitConfig, LatticeSettings
+from inrexp.seeds import generator
 
 EMPTY, FULL = 0.05, 0.95  # a field's largest value, and its mean, beyond which its masks say nothing
 REPORT_EVERY = 10  # steps between looks at the device, each of which waits for it
+HISTORY = ("loss", "probability", "penalty", "area")
 
 
 @dataclass(frozen=True)
@@ -36,20 +39,29 @@ class Problem:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit leaves of one problem: its mask source, its history by step and how it ended.
+    """What a fit leaves of one problem.
 
-    history: loss, probability (mean over the step's areas), penalty, area (asked, mean), each (steps,).
-    status: "finished", "interrupted at step n", "diverged at step n" (the last good state is kept), or "collapsed to an
-        empty (full) mask": a field whose sigmoid was driven to 0 (1) at every area, from where no gradient leads back.
+    source: its masks.  history: loss, probability (mean over the step's areas), penalty and area, by step, each
+    (steps,).  outcome: how it ended.  seconds: of the fit, shared equally between problems that were fitted together.
     """
 
     source: MaskSource
     history: dict[str, torch.Tensor]
-    status: str
+    outcome: Outcome
     seconds: float
 
 
 Callback = Callable[[int, dict[str, float], MaskSource], None]
+
+
+def make_source(config: FitConfig, size: tuple[int, int], seeds: Sequence[int]) -> MaskSource:
+    """What the settings fit, not fitted yet: one problem for each seed, for pictures of `size` (h, w) px."""
+    if isinstance(config.source, LatticeSettings):
+        source: MaskSource = MaskLattice(size, len(seeds), config.source)
+    else:
+        source = MaskField(size, seeds, config.source, area_range=config.area_range)
+    source.hard = config.sharpness is not None
+    return source
 
 
 def fit(
@@ -60,16 +72,40 @@ def fit(
     max_batch: int = 64,
     progress: bool = True,
     callback: Callback | None = None,
-    start: dict[str, torch.Tensor] | None = None,
 ) -> list[Fitted]:
     """Fit one mask source per problem; all problems that fit into one classifier batch advance together.
 
-    A problem's result does not depend on which others are fitted beside it, up to rounding, which a fit amplifies.
+    Batching should not change a result, but tiny rounding differences can grow during the fit.
     max_batch: pictures in one classifier pass, which bounds memory; more problems run one group after another.
-    callback: called every few steps with (step, {"loss", "probability"}, the stacked source); may raise to stop.
-    start: a field's state (p = 1) from which every problem starts, in place of `config.initial`.
-    Ctrl-C ends the fit, keeps what was fitted so far and says so; problems not begun are missing from the result.
+    callback: called every few steps with (step, {"loss", "probability"}, the stacked source); it may raise `Cancelled`.
+    Ctrl-C and `Cancelled` end the fit: what was fitted so far is kept, problems not begun are missing from the result.
+    Raises ValueError for problems without a common size or with a baseline of another size.
     """
+    _check(problems, max_batch)
+    classifier = folded(classifier, problems[0].image)  # a copy: the given model is not touched
+    per_group = max(1, max_batch // config.masks_per_step)
+    fitted: list[Fitted] = []
+    for first in range(0, len(problems), per_group):
+        try:
+            group = _Group(classifier, problems[first : first + per_group], config)
+            fitted += group.descend(progress=progress, callback=callback)
+            stopped = str(group.stopped or "")
+        except KeyboardInterrupt:  # between two groups
+            if not fitted:
+                raise
+            stopped = "interrupted"
+        if stopped:
+            left = len(problems) - len(fitted)
+            warnings.warn(f"The fit was {stopped}. What was fitted is kept; {left} not begun.", stacklevel=2)
+            break
+    for index, one in enumerate(fitted):
+        if one.outcome.failed:
+            cure = "Try a smaller lr" if one.outcome.kind == "diverged" else "Try another seed or a smaller lr"
+            warnings.warn(f"The fit of problem {index} {one.outcome}. {cure}.", stacklevel=2)
+    return fitted
+
+
+def _check(problems: Sequence[Problem], max_batch: int) -> None:
     if not problems:
         raise ValueError("problems must hold at least one Problem, got none")
     if max_batch < 1:
@@ -80,126 +116,57 @@ def fit(
     (shape,) = sizes
     if len(shape) != 4 or shape[:2] != (1, 3):
         raise ValueError(f"problems must have images (1, 3, h, w), got {shape}: one Problem for each picture")
-    classifier = folded(classifier, problems[0].image)  # a copy: the given model is not touched
-    per_group = max(1, max_batch // config.masks_per_step)
-    fitted: list[Fitted] = []
-    for first in range(0, len(problems), per_group):
-        group = problems[first : first + per_group]
-        try:
-            loop = _Loop(classifier, group, config, start)
-        except KeyboardInterrupt:
-            if not fitted:
-                raise
-            stopped = "interrupted"
-        else:
-            fitted += loop.run(progress=progress, callback=callback)
-            stopped = loop.interrupted
-        if stopped:
-            left = len(problems) - len(fitted)
-            warnings.warn(f"fit {stopped}; what was fitted is kept, {left} not begun", stacklevel=2)
-            break
-    for index, one in enumerate(fitted):
-        if one.status.startswith("diverged"):
-            warnings.warn(
-                f"fit of problem {index} {one.status}: the last good state is kept; try a smaller lr", stacklevel=2
-            )
-        if one.status.startswith("collapsed"):
-            warnings.warn(
-                f"fit of problem {index} {one.status} at every area: try another seed or a smaller lr", stacklevel=2
-            )
-    return fitted
 
 
-class _Loop:
-    """The tensors of one group of problems, and the steps over them."""
+class _Group:
+    """The tensors of problems that are fitted together, and the steps over them."""
 
-    interrupted: str = ""  # "interrupted at step n" after Ctrl-C
+    stopped: Outcome | None = None  # how Ctrl-C or Cancelled ended it
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        problems: Sequence[Problem],
-        config: FitConfig,
-        start: dict[str, torch.Tensor] | None = None,
-    ):
+    def __init__(self, classifier: Classifier, problems: Sequence[Problem], config: FitConfig):
         self.classifier, self.problems, self.config = classifier, problems, config
         images = torch.cat([problem.image for problem in problems])  # (p, 3, h, w)
-        self.source = config.make_source((images.shape[-2], images.shape[-1]), [problem.seed for problem in problems])
-        if start is not None and isinstance(self.source, MaskField):
-            self.source.start_from(start)
+        size = (images.shape[-2], images.shape[-1])
+        self.source = make_source(config, size, [problem.seed for problem in problems])
         self.source.to(device=images.device, dtype=images.dtype)
-        self.areas = self._draw_areas().to(images)  # (p, steps, k)
-        self.baseline = self._stack_baselines(images)
+        self.areas = drawn_areas(config, [problem.seed for problem in problems]).to(images)  # (p, steps, k)
+        self.baseline = _stacked_baselines(problems, images)
         probabilities = classifier.probabilities(images)  # also checks the model's output before any work is done
         self.target = torch.zeros_like(probabilities)
         for row, problem in zip(self.target, problems, strict=True):
             row[list(problem.target.indices)] = 1
-        self.image = classifier.normalise(images)[:, None]  # (p, 1, 3, h, w)
-        self.perturbed = [classifier.normalise(one)[:, None] for one in self._perturbed(images)]
-        self.levels = classifier.normalise(blur_levels(images, LEVELS)) if config.perturbation == "levels" else None
+        outside = classifier.mean_colour.to(images)
+        perturbation = Perturbation(images, config.perturbation, config.blur_sigma, outside=outside)
+        self.shown = perturbation.mapped(classifier.normalise)  # once: it commutes with eq. 1
 
-    def _draw_areas(self) -> torch.Tensor:
-        """The areas of every step, each problem's from its own generator."""
-        config, (low, high) = self.config, self.config.area_range
-        if config.sampling == "fixed":
-            areas = torch.tensor(self.source.areas)  # type: ignore[arg-type]
-            return areas.expand(len(self.problems), config.steps, -1)
-        drawn = []
-        for problem in self.problems:
-            generator = torch.Generator().manual_seed(problem.seed + 2**32)  # apart from the weights' own stream
-            unit = torch.rand(config.steps, config.areas_per_step, generator=generator, dtype=torch.float64)
-            if config.sampling == "stratified":
-                unit = (unit + torch.arange(config.areas_per_step)) / config.areas_per_step
-            drawn.append(low + (high - low) * unit)
-        return torch.stack(drawn)
-
-    def _stack_baselines(self, images: torch.Tensor) -> torch.Tensor | None:
-        if all(problem.baseline is None for problem in self.problems):
-            return None
-        empty = torch.zeros(1, 1, *images.shape[-2:])
-        stacked = [problem.baseline if problem.baseline is not None else empty for problem in self.problems]
-        for one in stacked:
-            if one.shape != empty.shape:
-                raise ValueError(f"baseline must be a mask {tuple(empty.shape)} like the image, got {tuple(one.shape)}")
-        return torch.cat([one.to(images) for one in stacked])[:, None]  # (p, 1, 1, h, w)
-
-    def _perturbed(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """What a step's blend shows where the mask is 0; the steps take them by turns."""
-        sigma = self.config.blur_sigma
-        blurs = {"blur": [sigma], "mixed": [sigma], "varied": [sigma / 2, sigma, 2 * sigma]}
-        shown = [blur(images, one) for one in blurs.get(self.config.perturbation, [])]
-        return [*shown, fade(images)] if self.config.perturbation in ("fade", "mixed", "varied") else shown
-
-    def run(self, *, progress: bool, callback: Callback | None) -> list[Fitted]:
-        config = self.config
+    def descend(self, *, progress: bool, callback: Callback | None) -> list[Fitted]:
+        """All steps of the fit, and what they leave of each problem."""
+        steps, count = self.config.steps, len(self.problems)
         parameters = list(self.source.parameters())
-        optimiser = self._optimiser(parameters)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._lr_share)
-        count = len(self.problems)
-        history = torch.zeros(4, config.steps, count, device=self.image.device, dtype=self.image.dtype)
+        optimiser = self.config.descent.over(parameters)
+        history = torch.zeros(len(HISTORY), steps, count, device=self.areas.device, dtype=self.areas.dtype)
         good = [parameter.detach().clone() for parameter in parameters]
-        alive = torch.ones(count, dtype=torch.bool, device=self.image.device)
-        died = torch.full((count,), config.steps, device=self.image.device)
+        alive = torch.ones(count, dtype=torch.bool, device=self.areas.device)
+        died = torch.full((count,), steps, device=self.areas.device)
         done, begun = 0, time.perf_counter()
         title = f"{count} masks" if count > 1 else self.problems[0].target.label
-        bar = tqdm(total=config.steps, desc=title, unit="step", disable=not progress, leave=False)
+        bar = tqdm(total=steps, desc=title, unit="step", disable=not progress, leave=False)
         with frozen(self.classifier.model), bar:
             try:
-                for step in range(config.steps):
+                for step in range(steps):
+                    for group in optimiser.param_groups:
+                        group["lr"] = self.config.descent.rate(step, steps)
                     optimiser.zero_grad(set_to_none=True)
-                    loss, terms = self._losses(step)
-                    alive &= torch.isfinite(loss.detach())
+                    value, terms = self.losses(step)
+                    alive &= torch.isfinite(value.detach())
                     died = torch.where(alive, died, died.clamp(max=step))
-                    with torch.no_grad():  # these weights gave a finite loss: they are the last good state
-                        for kept, parameter in zip(good, parameters, strict=True):
-                            torch.where(alive.view(-1, *[1] * (kept.dim() - 1)), parameter, kept, out=kept)
-                    loss.sum().backward()
+                    _keep(good, parameters, alive)  # these weights gave a finite loss
+                    value.sum().backward()
                     optimiser.step()
                     self.source.project()
-                    schedule.step()
-                    history[:, step] = terms.detach()
+                    history[:, step] = terms
                     done = step + 1
-                    if done % REPORT_EVERY == 0 or done == config.steps:
+                    if done % REPORT_EVERY == 0 or done == steps:
                         report = {"loss": float(terms[0].nanmean()), "probability": float(terms[1].nanmean())}
                         bar.set_postfix({"loss": f"{report['loss']:.3f}", "p": f"{report['probability']:.3f}"})
                         bar.update(done - bar.n)
@@ -207,102 +174,115 @@ class _Loop:
                             callback(done, report, self.source)
                         if not alive.any():
                             break
-            except KeyboardInterrupt:
-                self.interrupted = f"interrupted at step {done}"
+            except (KeyboardInterrupt, Cancelled):
+                self.stopped = Outcome("interrupted", step=done)
         finite = [torch.isfinite(parameter.detach()).flatten(1).all(1) for parameter in parameters]
         sound = torch.stack(finite).all(0)  # the last step's update was not seen by any loss
-        if not self.interrupted:
+        if self.stopped is None:
             died = torch.where(alive & ~sound, died.clamp(max=done - 1), died)
-        self._restore(parameters, good, alive & sound & (not self.interrupted))
+        _keep(parameters, good, ~(alive & sound) | (self.stopped is not None))
         seconds = (time.perf_counter() - begun) / count
-        collapsed = self._collapsed()
-        if config.harden:
-            self.source.set_sharpness(self.source.sharpness, harden=True)
-        return [self._fitted(i, history, int(died[i]), done, collapsed[i], seconds) for i in range(count)]
+        return self._fitted(history.cpu(), died.tolist(), done, seconds)
+
+    def losses(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Eq. 2 (eq. 6 with a baseline) for each problem, and what is kept of it.
+
+        Returns the loss to descend, summed over the step's areas, (p,), and the history's row, (4, p).
+        """
+        config, steps = self.config, self.config.steps
+        mask, ranked = self.source.soft(self.areas[:, step])
+        if config.sharpness is not None:
+            beta = config.sharpness.at(step, steps)
+            mask, ranked = sharpen(mask, beta), sharpen(ranked, min(beta, RANKED))
+        outputs = self.source.outputs
+        areas = self.areas[:, step].repeat_interleave(outputs, 1)  # (p, k): k counts every output of an area
+        seen = self.shown(mask)
+        if config.flip and step % 2 == 0:
+            seen = seen.flip(-1)
+        scores = self.classifier.scores(seen.flatten(0, 1), normalised=True)  # (p * k, C)
+        problems, k = areas.shape
+        target = self.target.repeat_interleave(k, 0)
+        dice_weight, activation = config.dice_weight.at(step, steps), self.classifier.activation
+        value = loss(
+            scores,
+            target,
+            mask.flatten(0, 1),
+            areas.flatten(),
+            area_weight=config.area_weight.at(step, steps),
+            baseline=None if self.baseline is None else self.baseline.expand_as(mask).flatten(0, 1),
+            dice_weight=dice_weight,
+            kind=config.reward,
+            activation=activation,
+            ranked=ranked.flatten(0, 1)[:, None],
+        ).view(problems, k)
+        if outputs > 1:
+            together = pairwise_overlap(mask.reshape(-1, outputs, *mask.shape[-2:])).view(problems, -1) / outputs
+            value = value + dice_weight * together.repeat_interleave(outputs, 1)
+        with torch.no_grad():
+            p = reward(scores, target, "probability", activation).view(problems, k)
+            penalty = area_penalty(ranked.flatten(0, 1)[:, None], areas.flatten()).view(problems, k)
+            rows = [value.detach(), p, penalty, areas]
+        return value.sum(1), torch.stack([row.mean(1) for row in rows])
+
+    def _fitted(self, history: torch.Tensor, died: list[int], done: int, seconds: float) -> list[Fitted]:
+        fitted = []
+        for index, collapsed in enumerate(self._collapsed()):
+            outcome, kept = Outcome(), done
+            if died[index] < done:
+                outcome, kept = Outcome("diverged", step=died[index]), died[index]
+            elif self.stopped is not None:
+                outcome = self.stopped
+            elif collapsed:
+                outcome = Outcome("collapsed", mask=collapsed)
+            rows = {name: row[:kept, index].clone() for name, row in zip(HISTORY, history, strict=True)}
+            fitted.append(Fitted(self.source.problem(index), rows, outcome, seconds))
+        return fitted
 
     def _collapsed(self) -> list[str]:
         """What each field's masks are if they say nothing: empty at the largest area or full at the smallest; or ""."""
         if not isinstance(self.source, MaskField):  # a lattice starts full and has no sigmoid to be stuck in
             return [""] * len(self.problems)
         with torch.no_grad():
-            ends = torch.tensor(self.config.area_range).to(self.image).expand(len(self.problems), -1)
-            ranked = self.source.render(ends)[1].unflatten(1, (2, -1))  # (p, 2, outputs, n)
+            ends = torch.tensor(self.config.area_range).to(self.areas).expand(len(self.problems), -1)
+            ranked = self.source.soft(ends)[1].unflatten(1, (2, -1))  # (p, 2, outputs, n)
+            if self.config.sharpness is not None:
+                ranked = sharpen(ranked, RANKED)
             empty = ranked[:, 1].flatten(1).amax(1) < EMPTY
             full = ranked[:, 0].mean((1, 2)) > FULL
         return ["empty" if e else "full" if f else "" for e, f in zip(empty.tolist(), full.tolist(), strict=True)]
 
-    def _optimiser(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        config = self.config
-        if config.optimiser == "sgd":
-            return torch.optim.SGD(parameters, config.lr, momentum=config.momentum, dampening=config.dampening)
-        return torch.optim.Adam(parameters, config.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
 
-    def _lr_share(self, step: int) -> float:
-        config = self.config
-        rising = min(1.0, (step + 1) / max(1.0, config.warmup * config.steps))
-        if config.lr_end is None:
-            return rising
-        share = config.lr_end / config.lr
-        return rising * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / config.steps))))
+def drawn_areas(config: FitConfig, seeds: Sequence[int]) -> torch.Tensor:
+    """The areas of every step, each problem's from its own stream; a lattice's own, all in each step.
 
-    def _losses(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Eq. 2 (eq. 6 with a baseline) for each problem, and what is kept of it.
+    Returns (p, steps, k) in float64, one area from each of k equal parts of the range.
+    """
+    if isinstance(config.source, LatticeSettings):
+        held = torch.tensor(config.source.areas, dtype=torch.float64)
+        return held.expand(len(seeds), config.steps, -1)
+    low, high = config.area_range
+    drawn = []
+    for seed in seeds:
+        shape = (config.steps, config.areas_per_step)
+        unit = torch.rand(shape, generator=generator(seed, "areas"), dtype=torch.float64)
+        drawn.append((unit + torch.arange(shape[1])) / shape[1])
+    return low + (high - low) * torch.stack(drawn)
 
-        Returns the loss to descend, summed over the step's areas, (p,), and the history's row: (4, p).
-        """
-        config = self.config
-        areas = self.areas[:, step]  # (p, k)
-        self.source.set_sharpness(config.sharpness_at(step))
-        mask, ranked = self.source.render(areas)
-        outputs = self.source.outputs
-        areas = areas.repeat_interleave(outputs, 1)  # from here on, k counts every output of an area
-        seen = self._cut(mask, step)
-        scores = self.classifier.scores(self._blended(seen, step).flatten(0, 1), normalised=True)  # (p * k, C)
-        problems, k = areas.shape
-        target = self.target.repeat_interleave(k, 0)
-        activation = self.classifier.activation
-        gained = reward(scores, target, config.reward, activation).view(problems, k)
-        penalty = area_penalty(ranked.flatten(0, 1), areas.flatten()).view(problems, k)
-        loss = config.area_weight_at(step) * penalty - gained
-        if self.baseline is not None:
-            baseline = self.baseline.expand_as(mask).flatten(0, 1)
-            loss = loss + config.dice_weight_at(step) * dice_overlap(mask.flatten(0, 1), baseline).view(problems, k)
-        if outputs > 1:
-            together = pairwise_overlap(mask.reshape(-1, outputs, *mask.shape[-2:])).view(problems, -1) / outputs
-            loss = loss + config.dice_weight_at(step) * together.repeat_interleave(outputs, 1)
-        with torch.no_grad():
-            p = gained if config.reward == "probability" else reward(scores, target, "probability", activation)
-            rows = [loss, p.view(problems, k), penalty, areas]
-        return loss.sum(1), torch.stack([row.detach().mean(1) for row in rows])
 
-    def _cut(self, mask: torch.Tensor, step: int) -> torch.Tensor:
-        late = step % 2 == 1 and step >= 2 * self.config.steps / 3
-        if self.config.cut == "none" or (self.config.cut == "late" and not late):
-            return mask
-        return mask + ((mask > 0.5).to(mask.dtype) - mask).detach()
+def _stacked_baselines(problems: Sequence[Problem], images: torch.Tensor) -> torch.Tensor | None:
+    """M^b of every problem, (p, 1, 1, h, w), empty for one without; None if none has one."""
+    if all(problem.baseline is None for problem in problems):
+        return None
+    empty = images.new_zeros(1, 1, *images.shape[-2:])
+    stacked = [empty if problem.baseline is None else problem.baseline for problem in problems]
+    for one in stacked:
+        if one.shape != empty.shape:
+            raise ValueError(f"baseline must be a mask {tuple(empty.shape)} like the image, got {tuple(one.shape)}")
+    return torch.cat([one.to(images) for one in stacked])[:, None]
 
-    def _blended(self, mask: torch.Tensor, step: int) -> torch.Tensor:
-        """Eq. 1 on normalised images.  mask: (p, k, 1, h, w).  Returns (p, k, 3, h, w)."""
-        if self.levels is not None:
-            blended = blend_levels(self.levels, mask)
-        else:
-            blended = blend(self.image, self.perturbed[step % len(self.perturbed)], mask)
-        return blended.flip(-1) if self.config.flip and step % 2 == 0 else blended
 
-    @staticmethod
-    def _restore(parameters: Sequence[torch.Tensor], good: Sequence[torch.Tensor], alive: torch.Tensor) -> None:
-        with torch.no_grad():
-            for parameter, kept in zip(parameters, good, strict=True):
-                parameter.copy_(torch.where(alive.view(-1, *[1] * (kept.dim() - 1)), parameter, kept))
-
-    def _fitted(
-        self, index: int, history: torch.Tensor, died: int, done: int, collapsed: str, seconds: float
-    ) -> Fitted:
-        status = f"collapsed to {'an empty' if collapsed == 'empty' else 'a full'} mask" if collapsed else "finished"
-        if died < done:
-            status, done = f"diverged at step {died}", died
-        elif self.interrupted:
-            status = self.interrupted
-        names = ("loss", "probability", "penalty", "area")
-        kept = {name: row[:done, index].cpu().clone() for name, row in zip(names, history, strict=True)}
-        return Fitted(self.source.problem(index), kept, status, seconds)
+def _keep(kept: Sequence[torch.Tensor], fresh: Sequence[torch.Tensor], which: torch.Tensor) -> None:
+    """Overwrite `kept` with `fresh` for the problems that `which` (p,) names, in place."""
+    with torch.no_grad():
+        for old, new in zip(kept, fresh, strict=True):
+            old.copy_(torch.where(which.view(-1, *[1] * (old.dim() - 1)), new, old))

@@ -1,68 +1,81 @@
-"""Mask sources: one call, source(areas) -> masks; how masks are sharpened to 0 and 1 and met in their area."""
+"""Mask sources: one call, source(areas) -> masks; how masks are sharpened to 0 and 1 and how they meet their area.
+
+A source holds p problems at once, stacked in the leading dimension of its parameters, so that many pictures and seeds
+are fitted in one batch. areas: (p, k) fractions of the picture. masks: (p, k, 1, h, w) in [0, 1]; a field with o
+outputs gives (p, k * o, 1, h, w), the outputs of one area side by side.
+"""
 
 import math
-from typing import Any
 
 import torch
 from torch import nn
+
+from inrexp.paper.settings import FieldSettings, LatticeSettings
 
 RANKED = 4.0  # the area penalty sees masks no sharper: beyond it a value far from 1/2 has no gradient left
 
 
 class MaskSource(nn.Module):
-    """What a fit needs of a source: `render`, `project` and problems that can be taken out one by one.
+    """What a fit needs of a source: soft masks, a range to stay in, and problems that can be taken out one by one.
 
-    settings: the keyword arguments that rebuild it, besides `size` and `seeds`; plain values, for saving.
+    settings: what rebuilds it.  size: picture (h, w) in px.  area_range: smallest and largest area of a mask.
+    hard: whether `forward` gives masks of 0 and 1 in their very area (`keep_largest`), or the soft ones.
     """
 
     size: tuple[int, int]
-    settings: dict[str, Any]
+    settings: FieldSettings | LatticeSettings
+    area_range: tuple[float, float]
     outputs: int = 1
-    sharpness: float = 0.0
-    harden: bool = False
+    hard: bool = False
 
-    def render(self, areas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """areas (p, k) -> masks (p, k, 1, h, w), and the values (p, k, n) that the area penalty ranks (eq. 3)."""
+    def soft(self, areas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """areas (p, k) -> soft masks (p, k, 1, h, w), and the values (p, k, n) that the area penalty ranks (eq. 3)."""
         raise NotImplementedError
 
     def forward(self, areas: torch.Tensor) -> torch.Tensor:
-        """areas (p, k) -> masks (p, k, 1, h, w)."""
-        return self.render(areas)[0]
+        """areas (p, k), on any device -> masks (p, k, 1, h, w)."""
+        areas = areas.to(next(self.parameters()))
+        mask = self.soft(areas)[0]
+        if not self.hard:
+            return mask
+        return keep_largest(mask.flatten(0, 1), areas.repeat_interleave(self.outputs, 1).flatten()).view_as(mask)
 
     def project(self) -> None:
         """Bring parameters back into their range after an optimiser's step."""
 
-    def set_sharpness(self, sharpness: float, *, harden: bool = False) -> None:
-        """beta of `sharpen` from now on, and whether masks are 0 or 1; in the settings too."""
-        self.sharpness = self.settings["sharpness"] = sharpness
-        self.harden = self.settings["harden"] = harden
+    def fresh(self, problems: int) -> "MaskSource":
+        """A source of the same settings for so many problems, not fitted yet."""
+        raise NotImplementedError
 
     def problem(self, index: int) -> "MaskSource":
         """One of the stacked problems, as a source of its own (p = 1), detached and copied."""
-        single = type(self)(self.size, [0], **self.settings)
+        single = self.fresh(1)
         state = {key: value[index : index + 1].clone() for key, value in self.state_dict().items()}
         single.to(next(self.parameters()))  # before loading: float64 weights would lose digits
         single.load_state_dict(state)
+        single.hard = self.hard
         return single
 
 
 def sharpen(mask: torch.Tensor, sharpness: float) -> torch.Tensor:
     """Heaviside projection about 1/2 (Wang, Lazarov, Sigmund 2011): 0, 1/2 and 1 stay, all else moves off 1/2.
 
-    sharpness: beta; 0 changes nothing, at 8 a value of 0.6 becomes 0.83, at 32 it is 1.00.
+    sharpness: beta, above 0; at 8 a value of 0.6 becomes 0.83, at 32 it is 1.00.
     """
-    if sharpness == 0:
-        return mask
     return 0.5 + 0.5 * torch.tanh(sharpness * (mask - 0.5)) / math.tanh(0.5 * sharpness)
 
 
 def keep_largest(mask: torch.Tensor, areas: torch.Tensor) -> torch.Tensor:
     """vecsort(M) = r_a met exactly: the a|M| largest values become 1, all others 0 (eq. 3).
 
-    mask: (n, 1, h, w).  areas: (n,), fractions; a|M| is rounded to whole pixels.
+    mask: (n, 1, h, w), any ranking of the pixels.  areas: (n,), fractions in [0, 1]; a|M| is rounded to whole pixels.
+    One mask may be given for many areas, n = 1.  Of equal values the upper left come first.
+    Returns (len(areas), 1, h, w).  Raises ValueError for an area outside [0, 1].
     """
-    flat = mask.flatten(1)
-    binary = torch.zeros_like(flat)
-    for row, values, count in zip(binary, flat, (areas * flat.shape[1]).round().long().tolist(), strict=True):
-        row[values.topk(count, sorted=False).indices] = 1
-    return binary.view_as(mask)
+    if areas.numel() == 0 or not bool(((areas >= 0) & (areas <= 1)).all()):
+        raise ValueError(f"area must lie in [0, 1] (a fraction of the picture), got {areas.tolist()}")
+    order = mask.flatten(1).argsort(dim=1, descending=True, stable=True)  # (n, h*w)
+    pixels = torch.arange(order.shape[1], device=mask.device).expand_as(order)
+    rank = torch.empty_like(order).scatter_(1, order, pixels)
+    count = (areas.to(mask.device, torch.promote_types(areas.dtype, torch.float32)) * order.shape[1]).round()
+    return (rank < count[:, None]).to(mask.dtype).view(len(areas), 1, *mask.shape[-2:])

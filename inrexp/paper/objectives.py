@@ -1,29 +1,55 @@
-"""The terms of the loss: reward of what is preserved (eq. 2), area penalty (eq. 3), Dice overlap (eq. 6)."""
+"""The loss (eqs. 2 and 6) and its terms: the reward of what is preserved, the area penalty (eq. 3), the overlap."""
 
 import torch
 
-REWARDS = ("probability", "log_probability", "log_odds", "score")
+REWARDS = ("probability", "log_probability", "score")
 
 
-def reward(scores: torch.Tensor, target: torch.Tensor, kind: str, activation: str = "softmax") -> torch.Tensor:
+def loss(
+    scores: torch.Tensor,
+    target: torch.Tensor,
+    mask: torch.Tensor,
+    area: torch.Tensor,
+    *,
+    area_weight: float = 1.0,
+    baseline: torch.Tensor | None = None,
+    dice_weight: float = 1.0,
+    kind: str = "probability",
+    activation: str = "softmax",
+    ranked: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """L_ext(M) = -Phi(M I + (1 - M) I') + lambda_r R_a(M) (eq. 2), for each of n masks.
+
+    With a baseline it is L_mlt(M, M^b) = L_ext(M) + lambda_d L_dice(M, M^b) (eq. 6).
+
+    scores: (n, C), the classifier's, before the activation, of the picture under each mask.
+    target: (n, C), 0 or 1, the classes whose probabilities count.  mask: (n, 1, h, w).  area: (n,), fractions.
+    area_weight, dice_weight: lambda_r and lambda_d, 1 in section 3.4.  baseline: M^b, (n, 1, h, w).
+    kind, activation: as for `reward`.
+    ranked: (n, 1, ...), the values that the area penalty sorts where they are not the mask's own pixels.
+    Returns (n,).
+    """
+    value = area_weight * area_penalty(mask if ranked is None else ranked, area)
+    value = value - reward(scores, target, kind, activation)
+    return value if baseline is None else value + dice_weight * dice_overlap(mask, baseline)
+
+
+def reward(
+    scores: torch.Tensor, target: torch.Tensor, kind: str = "probability", activation: str = "softmax"
+) -> torch.Tensor:
     """Phi of eq. 2, or a monotone relative of it.
 
     scores: (n, C) before the activation.  target: (n, C) 0/1, the classes whose probabilities add up.  Returns (n,).
-    kind: "probability" (the paper), "log_probability", "log_odds" (against all other classes), or "score" (extremal
-        perturbations; log-sum-exp over the set).
+    kind: "probability" (the paper), "log_probability", or "score" (extremal perturbations; log-sum-exp over the set).
     activation: "softmax" or, for multi-label heads, "sigmoid" (a set of classes then counts by its mean).
     """
     inside = scores.masked_fill(target == 0, -torch.inf)
     if kind == "score":
         return inside.logsumexp(1)
     if activation == "softmax":
-        if kind == "log_odds":
-            return inside.logsumexp(1) - scores.masked_fill(target != 0, -torch.inf).logsumexp(1)
         log_probability = inside.logsumexp(1) - scores.logsumexp(1)
     else:
         log_probability = (torch.sigmoid(scores) * target).sum(1).div(target.sum(1)).clamp_min(1e-30).log()
-        if kind == "log_odds":
-            return log_probability - torch.log1p(-log_probability.exp().clamp(max=1 - 1e-6))
     return log_probability if kind == "log_probability" else log_probability.exp()
 
 

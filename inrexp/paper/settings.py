@@ -1,152 +1,254 @@
-"""Every choice of a fit as a value, the gaps in the paper's text included."""
+"""Every choice of a fit as a value, the gaps in the paper's text included. The defaults are section 3.4's numbers."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from inrexp.paper.inr import MaskField, read_initial
-from inrexp.paper.lattice import LATTICE_AREAS, MaskLattice
-from inrexp.paper.masks import MaskSource
-from inrexp.paper.objectives import REWARDS
-from inrexp.paper.perturb import BLUR_SIGMA
+import torch
 
-PERTURBATIONS = ("blur", "fade", "mixed", "varied", "levels")
-LEVELS = tuple(BLUR_SIGMA * (7 - i) / 7 for i in range(8))  # px; extremal perturbations' eight blur levels
+from inrexp.paper.objectives import REWARDS
+from inrexp.paper.perturb import BLUR_SIGMA, PERTURBATIONS
+from inrexp.paper.smallest_area import PAPER_AREAS
+
+FEATURES = ("gaussian", "octaves", "none")
+OPTIMISERS = ("adam", "sgd")
+
+
+def _check(section: object, checks: dict[str, tuple[bool, str]]) -> None:
+    """Raises ValueError that names the first setting whose condition is False, what was wanted and what came."""
+    for name, (good, wanted) in checks.items():
+        if not good:
+            raise ValueError(f"{name} must be {wanted}, got {getattr(section, name)!r}")
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A number that grows geometrically over a fit; without an end it is constant.
+
+    start, end: its first and last value, both above 0 where there is an end.
+    until: the share of the steps, in (0, 1], after which it has reached its end.
+    """
+
+    start: float
+    end: float | None = None
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            {
+                "start": (self.start >= 0, "0 or more"),
+                "end": (
+                    self.end is None or (self.end > 0 and self.start > 0),
+                    "above 0 with a start above 0, or None",
+                ),
+                "until": (0 < self.until <= 1, "in (0, 1]"),
+            },
+        )
+
+    def at(self, step: int, steps: int) -> float:
+        """The value at a step, 0 to steps - 1."""
+        if self.end is None:
+            return self.start
+        progress = min(1.0, step / max(1.0, self.until * steps - 1))
+        return self.start * (self.end / self.start) ** progress
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How an optimiser goes down the loss.
+
+    optimiser: "adam" (section 3.4), or "sgd" with extremal perturbations' momentum and dampening of 0.9.
+    lr: the learning rate.  lr_end: where it ends after half a cosine; None keeps it constant.
+    warmup: the share of the steps, in [0, 1), over which the rate rises from 0. Adam's first steps have full length
+        whatever the gradient, and at 2e-3 they drove 3 of 36 fields into the sigmoid's dead end.
+    """
+
+    optimiser: str = "adam"
+    lr: float = 1e-4
+    lr_end: float | None = None
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            {
+                "optimiser": (self.optimiser in OPTIMISERS, "'adam' or 'sgd'"),
+                "lr": (self.lr > 0, "above 0"),
+                "lr_end": (self.lr_end is None or self.lr_end >= 0, "0 or more, or None"),
+                "warmup": (0 <= self.warmup < 1, "in [0, 1)"),
+            },
+        )
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate at a step, 0 to steps - 1."""
+        rising = min(1.0, (step + 1) / max(1.0, self.warmup * steps))
+        if self.lr_end is None:
+            return rising * self.lr
+        fallen = 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))  # 1 to 0
+        return rising * (self.lr_end + (self.lr - self.lr_end) * fallen)
+
+    def over(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimiser of these parameters."""
+        parameters = list(parameters)
+        if self.optimiser == "sgd":
+            return torch.optim.SGD(parameters, self.lr, momentum=0.9, dampening=0.9)
+        return torch.optim.Adam(parameters, self.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
+
+
+@dataclass(frozen=True)
+class FieldSettings:
+    """The implicit network of eq. 4.
+
+    grid: where the field is evaluated. "pixel" is every pixel (the paper); "lattice" the filter's taps, 7 px apart; an
+        int n is n x n points with cubic interpolation between them. The 21 px filter erases what a smooth field
+        (scale 1 or 2) holds between the taps, but not all that one of scale 6 does.
+    features: "gaussian" draws Fourier features at random, "octaves" takes powers of two, "none" the coordinates.
+    scale: standard deviation of the Gaussian features' frequencies, in periods across the picture. The paper's "six
+        frequencies and 128 components" is read as scale 6 with 128 features.
+    area_scale: the same for the area's frequencies, as a share of `scale`.
+    feature_count: sines and cosines together.  octaves: powers of two for each coordinate; the other reading of "six".
+    layers, hidden: hidden layers and their width.  bias: where the output's bias starts; 0 puts the mask near 1/2.
+    outputs: masks for each area, one explanation each (beyond the paper); eq. 4 has one.
+    """
+
+    grid: str | int = "pixel"
+    features: str = "gaussian"
+    scale: float = 6.0
+    area_scale: float = 1.0
+    feature_count: int = 128
+    octaves: int = 6
+    layers: int = 5
+    hidden: int = 256
+    bias: float = 0.0
+    outputs: int = 1
+
+    def __post_init__(self) -> None:
+        on_grid = self.grid in ("pixel", "lattice") or (isinstance(self.grid, int) and self.grid >= 2)
+        _check(
+            self,
+            {
+                "grid": (on_grid, "'pixel', 'lattice' or 2 points or more a side"),
+                "features": (self.features in FEATURES, f"one of {FEATURES}"),
+                "feature_count": (self.feature_count >= 2, "2 or more"),
+                "octaves": (self.octaves >= 1, "1 or more"),
+                "layers": (self.layers >= 1, "1 or more"),
+                "hidden": (self.hidden >= 1, "1 or more"),
+                "outputs": (self.outputs >= 1, "1 or more"),
+            },
+        )
+
+
+@dataclass(frozen=True)
+class LatticeSettings:
+    """Extremal perturbations' lattice of free numbers (Fong, Patrick, Vedaldi 2019).
+
+    areas: the areas that it holds, one lattice each; there is no mask between them.
+    margin: px above and left of the picture that the area penalty counts too.
+    oversample: filter outputs a cell and axis; 7 is the published filter, exact at every pixel, 2 is the fast one.
+    """
+
+    areas: tuple[float, ...] = PAPER_AREAS
+    margin: int = 21
+    oversample: int = 7
+
+    def __post_init__(self) -> None:
+        within = bool(self.areas) and all(0 < area <= 1 for area in self.areas)
+        _check(
+            self,
+            {
+                "areas": (within, "fractions in (0, 1], at least one"),
+                "margin": (self.margin >= 0, "0 px or more"),
+                "oversample": (self.oversample >= 1, "1 or more outputs a cell"),
+            },
+        )
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """Every choice of a fit, the gaps in the paper's text included. The defaults are section 3.4's numbers.
+    """Every choice of a fit. The defaults are section 3.4's.
 
-    steps: optimiser steps ("epochs" in the paper).  lr: learning rate, constant or falling to `lr_end` (cosine).
-    warmup: share of the steps over which it rises from 0 first: Adam's first steps have full length whatever the
-        gradient, and at 2e-3 they drove 3 of 36 fields into the sigmoid's dead end.
-    optimiser: "adam", or "sgd" with `momentum` and `dampening`.
-    areas_per_step: masks per step and problem.  sampling: "uniform" draws a from U[0, 1]; "stratified" draws one from
-        each of `areas_per_step` equal parts; "fixed" takes every area of a MaskLattice in every step.
-    area_range: areas that map onto a in [0, 1].
-    area_weight: lambda_r; it grows geometrically to `area_weight_end` over the first `ramp` share of the steps, or
-        without an end by the factor `area_weight_growth` a step: lambda_r(t) = area_weight * growth^t.
-    reward: "probability" (the paper), "log_probability", "log_odds" or "score".
-    perturbation: "blur" (the paper), "fade", "mixed" (blur and fade by turns), "varied" (by
-        turns blurs of half, once and twice `blur_sigma`, and fade) or "levels" (extremal perturbations).
+    name: the preset's; "custom" for settings of one's own.
+    source: what is fitted, a field (eq. 4) or a lattice (extremal perturbations).
+    steps: optimiser steps ("epochs" in the paper).  descent: the optimiser and its rate.
+    areas_per_step: masks a step and problem. One area is drawn from U[0, 1]; several are drawn one from each of as many
+        equal parts. A lattice takes all of its areas in every step instead.
+    area_range: the areas that map onto a in [0, 1].
+    area_weight: lambda_r of eq. 2.  dice_weight: lambda_d of eq. 6; a strong Dice term at the start would empty the
+        mask for good, so it may grow.
+    sharpness: beta of `masks.sharpen`. None leaves the masks soft (the paper). Otherwise the classifier sees masks that
+        are sharpened towards 0 and 1 while they are fitted, and the fitted masks are 0 or 1 in their very area.
+    reward: "probability" (the paper), "log_probability" or "score".
+    perturbation: "blur" (the paper), "fade", or "levels" (extremal perturbations).
     blur_sigma: px; the paper names no value, 20 is extremal perturbations' strongest blur.
-    cut: "none", or "straight_through": the classifier sees the mask cut to 0/1, the gradient passes as if uncut;
-        "late" does so on every second step of the last third.
-    sharpness: of the masks (`fields.sharpen`), constant or growing geometrically to `sharpness_end` over the first
-        `ramp` of the steps; the fitted masks keep the last one.
-    harden: the fitted masks are 0 or 1, the a|M| largest values (`fields.keep_largest`), so that the classifier sees
-        what the reader sees, and no more of it than was asked for.
-    flip: mirror the picture on even steps.  dice_weight: lambda_d of eq. 6, used where a baseline is given and, pair by
-        pair, between the outputs of a field that has several (source_settings={"outputs": n}); it grows geometrically
-        to `dice_weight_end` over `ramp` too, since a strong Dice term at the start empties the mask for good.
-    initial: where a field starts: None, random weights by the seed; "learned", the packaged ones; or a file that
-        `initial.learn` wrote. From the same start, seeds differ in the areas drawn only.
-    source: "field" (the INR) or "lattice" (extremal perturbations).  source_settings: passed to it.
+    flip: mirror the picture on even steps.
     """
 
+    name: str = "custom"
+    source: FieldSettings | LatticeSettings = field(default_factory=FieldSettings)
     steps: int = 4000
-    lr: float = 1e-4
-    lr_end: float | None = None
-    warmup: float = 0.0
-    optimiser: str = "adam"
-    momentum: float = 0.0
-    dampening: float = 0.0
+    descent: Descent = field(default_factory=Descent)
     areas_per_step: int = 1
-    sampling: str = "uniform"
     area_range: tuple[float, float] = (0.025, 0.2)
-    area_weight: float = 1.0
-    area_weight_end: float | None = None
-    area_weight_growth: float = 1.0
-    ramp: float = 1.0
+    area_weight: Growth = Growth(1.0)
+    dice_weight: Growth = Growth(1.0)
+    sharpness: Growth | None = None
     reward: str = "probability"
     perturbation: str = "blur"
     blur_sigma: float = BLUR_SIGMA
-    cut: str = "none"
-    sharpness: float = 0.0
-    sharpness_end: float | None = None
-    harden: bool = False
     flip: bool = False
-    dice_weight: float = 1.0
-    dice_weight_end: float | None = None
-    initial: str | None = None
-    source: str = "field"
-    source_settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         low, high = self.area_range
-        checks = {
-            "steps": (self.steps >= 1, "1 or more"),
-            "lr": (self.lr > 0, "above 0"),
-            "optimiser": (self.optimiser in ("adam", "sgd"), "'adam' or 'sgd'"),
-            "areas_per_step": (self.areas_per_step >= 1, "1 or more"),
-            "sampling": (self.sampling in ("uniform", "stratified", "fixed"), "'uniform', 'stratified' or 'fixed'"),
-            "area_range": (0 < low < high <= 1, "(low, high) with 0 < low < high <= 1"),
-            "area_weight": (self.area_weight > 0, "above 0"),
-            "area_weight_end": (self.area_weight_end is None or self.area_weight_end > 0, "above 0, or None"),
-            "area_weight_growth": (
-                self.area_weight_growth > 0 and (self.area_weight_growth == 1 or self.area_weight_end is None),
-                "above 0, and 1 where area_weight_end is given",
-            ),
-            "ramp": (0 < self.ramp <= 1, "in (0, 1]"),
-            "reward": (self.reward in REWARDS, f"one of {REWARDS}"),
-            "perturbation": (self.perturbation in PERTURBATIONS, f"one of {PERTURBATIONS}"),
-            "blur_sigma": (self.blur_sigma > 0, "above 0 px"),
-            "cut": (self.cut in ("none", "straight_through", "late"), "'none', 'straight_through' or 'late'"),
-            "dice_weight": (self.dice_weight >= 0, "0 or more"),
-            "dice_weight_end": (
-                self.dice_weight_end is None or (self.dice_weight_end > 0 and self.dice_weight > 0),
-                "above 0 with a dice_weight above 0, or None",
-            ),
-            "warmup": (0 <= self.warmup < 1, "in [0, 1)"),
-            "lr_end": (self.lr_end is None or self.lr_end >= 0, "0 or more, or None"),
-            "initial": (self.initial is None or self.source == "field", "None for source='lattice'"),
-            "sharpness": (self.sharpness >= 0, "0 or more"),
-            "sharpness_end": (
-                self.sharpness_end is None or (self.sharpness_end > 0 and self.sharpness > 0),
-                "above 0 with a sharpness above 0, or None",
-            ),
-            "source": (self.source in ("field", "lattice"), "'field' or 'lattice'"),
-        }
-        for name, (good, wanted) in checks.items():
-            if not good:
-                raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)!r}")
-        if self.sampling == "fixed" and self.source != "lattice":
-            raise ValueError("sampling must be 'uniform' or 'stratified' for a field; 'fixed' is for source='lattice'")
+        _check(
+            self,
+            {
+                "source": (
+                    isinstance(self.source, FieldSettings | LatticeSettings),
+                    "FieldSettings or LatticeSettings",
+                ),
+                "steps": (self.steps >= 1, "1 or more"),
+                "areas_per_step": (self.areas_per_step >= 1, "1 or more"),
+                "area_range": (0 < low < high <= 1, "(low, high) with 0 < low < high <= 1"),
+                "area_weight": (self.area_weight.start > 0, "above 0"),
+                "sharpness": (self.sharpness is None or self.sharpness.start > 0, "above 0, or None"),
+                "reward": (self.reward in REWARDS, f"one of {REWARDS}"),
+                "perturbation": (self.perturbation in PERTURBATIONS, f"one of {PERTURBATIONS}"),
+                "blur_sigma": (self.blur_sigma > 0, "above 0 px"),
+            },
+        )
+
+    @property
+    def is_field(self) -> bool:
+        """Whether a field is fitted, not a lattice."""
+        return isinstance(self.source, FieldSettings)
 
     @property
     def masks_per_step(self) -> int:
         """Classifier passes a step and problem."""
-        if self.sampling == "fixed":
-            return max(1, len(self.source_settings.get("areas", LATTICE_AREAS)))
-        return self.areas_per_step * self.source_settings.get("outputs", 1)
+        if isinstance(self.source, LatticeSettings):
+            return len(self.source.areas)
+        return self.areas_per_step * self.source.outputs
 
-    def area_weight_at(self, step: int) -> float:
-        """lambda_r at a step: constant, growing by a factor a step, or up to an end after `ramp` of the steps."""
-        if self.area_weight_end is None:
-            return self.area_weight * self.area_weight_growth**step
-        return self._grown(self.area_weight, self.area_weight_end, step)
+    @property
+    def passes(self) -> int:
+        """Classifier passes of a whole fit of one problem."""
+        return self.steps * self.masks_per_step
 
-    def dice_weight_at(self, step: int) -> float:
-        """lambda_d at a step: constant, or geometric growth that ends after `ramp` of the steps."""
-        if self.dice_weight_end is None:
-            return self.dice_weight
-        return self._grown(self.dice_weight, self.dice_weight_end, step)
 
-    def sharpness_at(self, step: int) -> float:
-        """beta at a step: constant, or geometric growth that ends after `ramp` of the steps."""
-        if self.sharpness_end is None:
-            return self.sharpness
-        return self._grown(self.sharpness, self.sharpness_end, step)
+def from_plain(values: dict[str, Any]) -> FitConfig:
+    """The settings that `dataclasses.asdict` and JSON made plain.  Raises TypeError for fields that there are not."""
+    values = dict(values)
+    source = FieldSettings if "grid" in values["source"] else LatticeSettings
+    sections: dict[str, Any] = {"source": source, "descent": Descent}
+    sections |= dict.fromkeys((one.name for one in fields(FitConfig) if "Growth" in str(one.type)), Growth)
+    for name, section in sections.items():
+        if values[name] is not None:
+            values[name] = section(**{key: _tupled(value) for key, value in values[name].items()})
+    return FitConfig(**{key: _tupled(value) for key, value in values.items()})
 
-    def _grown(self, start: float, end: float, step: int) -> float:
-        progress = min(1.0, step / max(1.0, self.ramp * self.steps - 1))
-        return start * (end / start) ** progress
 
-    def make_source(self, size: tuple[int, int], seeds: Sequence[int]) -> MaskSource:
-        if self.source == "lattice":
-            return MaskLattice(size, seeds, **self.source_settings)
-        field = MaskField(size, seeds, area_range=self.area_range, **self.source_settings)
-        if self.initial is not None:
-            field.start_from(read_initial(self.initial))
-        return field
+def _tupled(value: Any) -> Any:
+    """JSON knows no tuples."""
+    return tuple(value) if isinstance(value, list) else value

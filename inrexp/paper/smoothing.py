@@ -38,9 +38,9 @@ def smooth_max_lattice(lattice: torch.Tensor, oversample: int = 2) -> torch.Tens
     Returns (n, 1, gh * oversample, gw * oversample) in [0, 1].  oversample = STEP gives every pixel: the exact filter.
     """
     n, _, gh, gw = lattice.shape
-    down, rows = _taps(gh, oversample, lattice.dtype, lattice.device)  # (a,), (H, a * gh)
-    across, columns = _taps(gw, oversample, lattice.dtype, lattice.device)  # (b,), (W, b * gw)
-    weight = kernel(torch.hypot(down[:, None], across)).to(lattice)  # (a, b)
+    _, rows = _taps(gh, oversample, lattice.dtype, lattice.device)  # (H, a * gh)
+    _, columns = _taps(gw, oversample, lattice.dtype, lattice.device)  # (W, b * gw)
+    weight = _weights(gh, gw, oversample, lattice.dtype, lattice.device)  # (a, b)
 
     def over_taps(each: torch.Tensor) -> torch.Tensor:
         """Sum over the 81 taps of every point, those outside the lattice counting 0."""
@@ -67,6 +67,14 @@ def _taps(cells: int, oversample: int, dtype: torch.dtype, device: torch.device)
         at, tap = near.nonzero(as_tuple=True)
         band[at, which, tap] = 1
         return distances.double() * STEP / (2 * oversample), band.flatten(1).to(device)
+
+
+@functools.lru_cache(maxsize=32)
+def _weights(gh: int, gw: int, oversample: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """K of every pair of distances that occur, down and across, (a, b); kept, so that no step copies to the device."""
+    (down, _), (across, _) = (_taps(cells, oversample, dtype, device) for cells in (gh, gw))
+    with torch.inference_mode(False):
+        return kernel(torch.hypot(down[:, None], across)).to(dtype=dtype, device=device)
 
 
 def resize(coarse: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

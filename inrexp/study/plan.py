@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from inrexp.attribution import CUT
 from inrexp.comparison import METHODS
 from inrexp.datasets.samples import Dataset, Sample
-from inrexp.explanation import CUT, PAPER_CUTS
 from inrexp.models.classifier import Classifier
+from inrexp.saliency import PAPER_CUTS
 from inrexp.study.scores import Judging
 from inrexp.study.store import FORMAT, KEYED, key_of
 

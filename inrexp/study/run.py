@@ -27,7 +27,7 @@ from inrexp.datasets.samples import Dataset
 from inrexp.models.classifier import Classifier
 from inrexp.models.registry import load_classifier
 from inrexp.study.plan import StudyPlan, Task, tasks_of
-from inrexp.study.scores import FAILED, areas_of, failed, interrupted, scored
+from inrexp.study.scores import FAILED, failed, interrupted, scored
 from inrexp.study.store import Result, Results
 
 POLL = 1.0  # s between looks at what other processes have claimed
@@ -79,7 +79,7 @@ def _alone(plan: StudyPlan, classifier: Classifier, task: Task, _: Report | None
     if interrupted(found):
         raise KeyboardInterrupt
     threshold = found.threshold if plan.threshold is None else plan.threshold
-    star, cut_star = (found.smallest_area(threshold, areas=areas_of(found), cut=cut) for cut in (None, plan.cut))
+    star, cut_star = (found.smallest_area(threshold, cut=cut) for cut in (None, plan.cut))
     known = job.rows[0] | {"threshold": threshold}
     return [scored(known, found, job.sample, plan.judging, star=star, cut_star=cut_star)]
 

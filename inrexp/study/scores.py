@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from inrexp.baselines.saliency import SaliencyMap
+from inrexp.attribution import Attribution
 from inrexp.datasets.samples import Sample, Truth
-from inrexp.explanation import PAPER_AREAS, Attribution
 from inrexp.metrics import HIT, area_error, deletion, insertion, precision
 from inrexp.models.classifier import Classifier
-from inrexp.paper.algorithm1 import candidate_areas
+from inrexp.paper.smallest_area import PAPER_AREAS
+from inrexp.saliency import SaliencyMap
 from inrexp.study.store import Result
 
 FAILED = "failed"
@@ -34,7 +34,7 @@ class Judging:
 
 def status_of(found: object) -> str:
     """How a fit ended, in words; a method without a fit has always "finished"."""
-    return getattr(found, "status", "finished")
+    return str(getattr(found, "outcome", "finished"))
 
 
 def sound(found: object) -> bool:
@@ -43,14 +43,17 @@ def sound(found: object) -> bool:
 
 
 def interrupted(found: object) -> bool:
-    return status_of(found).startswith("interrupted")
+    """Whether a fit, or a run of algorithm 1, was ended early."""
+    how = getattr(found, "outcome", None) or getattr(found, "ending", None)
+    return how is not None and how.kind == "interrupted"
 
 
 def areas_of(found: Attribution) -> list[float]:
-    """Areas at which eq. 5 looks for a*: those held, or the paper's four in range and a fitted range's end."""
+    """The areas of the masks that are kept: those held, or the paper's four in range."""
     if isinstance(found, SaliencyMap):
         return list(PAPER_AREAS)
-    return list(found.held_areas or candidate_areas(found.area_range))
+    low, high = found.area_range
+    return list(found.held_areas or [*(one for one in PAPER_AREAS if low <= one < high), high])
 
 
 def scored(

@@ -13,9 +13,10 @@ import torch
 import traitlets
 from PIL import Image
 
-from inrexp.explanation import Attribution, Explanation
+from inrexp.attribution import Attribution
+from inrexp.explanation import Explanation
+from inrexp.explanations import Explanations
 from inrexp.figures.masks import strips
-from inrexp.paper.algorithm1 import Explanations
 from inrexp.widgets.scene import Scene, check_answers, measure, picture_scene, scene_of, with_together
 
 CONTROLS = ("answer", "against", "view", "outside", "threshold")

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from inrexp.attribution import CUT, Attribution
 from inrexp.datasets.pictures import to_picture
-from inrexp.explanation import CUT, Attribution, Explanation
+from inrexp.explanation import Explanation
+from inrexp.explanations import Explanations
 from inrexp.figures.style import percent
 from inrexp.models.classifier import Classifier, to_image
-from inrexp.paper.algorithm1 import Explanations
 from inrexp.paper.perturb import BLUR_SIGMA, blend, blur, fade
 
 Scene = dict[str, Any]
@@ -195,7 +196,7 @@ def _positions(answer: Attribution, areas: Sequence[float] | None) -> tuple[tupl
     if high == 1.0:
         low, high = MAP_RANGE
     searched = tuple(round(area, 6) for area in np.linspace(low, high, SEARCHED).tolist())
-    if isinstance(answer, Explanation) and answer.source.settings.get("grid") == "pixel":
+    if isinstance(answer, Explanation) and getattr(answer.source.settings, "grid", None) == "pixel":
         return searched, searched  # half a second a mask
     fine = {round(low + STEP * i, 6) for i in range(round((high - low) / STEP) + 1)}
     return tuple(sorted({*searched, *fine})), searched

@@ -14,9 +14,11 @@ import ipywidgets
 import torch
 
 from inrexp.explanation import Explanation
-from inrexp.methods import DEFAULT_PRESET, Picture, as_image, config_of, explain
+from inrexp.methods import Picture, as_image, explain
 from inrexp.models.classifier import Classifier
 from inrexp.paper.masks import MaskSource
+from inrexp.paper.outcome import Cancelled
+from inrexp.paper.presets import DEFAULT, named
 from inrexp.paper.settings import FitConfig
 from inrexp.widgets.explorer import Explorer
 from inrexp.widgets.scene import packed_masks
@@ -40,12 +42,12 @@ class Workbench(ipywidgets.VBox):
         classifier: Classifier,
         *,
         picture: Picture | None = None,
-        preset: str | FitConfig = DEFAULT_PRESET,
+        preset: str | FitConfig = DEFAULT,
         steps: int | None = None,
         seed: int = 0,
         area: float = 0.1,
     ):
-        _, config = config_of(preset)
+        config = named(preset)
         if steps is not None:
             config = dataclasses.replace(config, steps=steps)
         low, high = config.area_range
@@ -149,7 +151,7 @@ class Workbench(ipywidgets.VBox):
 
         def watch(step: int, report: dict[str, float], source: MaskSource) -> None:
             if self._stop.is_set():
-                raise KeyboardInterrupt  # the fit's own way to end and keep what it has
+                raise Cancelled
             left = (time.perf_counter() - begun) / step * (self.config.steps - step)
             self._watch(source, step, report["probability"], left)
 
@@ -194,7 +196,7 @@ class Workbench(ipywidgets.VBox):
         self.explorer.show({found.target.label: found}, start=self.watched)
         found.classifier = self.original
         self.explanation = found
-        self.status.value = f"<b>{found.target.label}</b>: {found.status}, {seconds:.0f} s. Look at it below."
+        self.status.value = f"<b>{found.target.label}</b>: {found.outcome}, {seconds:.0f} s. Look at it below."
 
 
 _WORKING: "weakref.WeakSet[Workbench]" = weakref.WeakSet()

@@ -20,10 +20,10 @@ import inrexp
 from inrexp import figures
 from inrexp.commands import arguments, cli, study
 from inrexp.commands import explain as command
-from inrexp.datasets.pictures import PACKAGED, load_picture, to_picture
+from inrexp.datasets.pictures import PACKAGED, to_picture
 from inrexp.explanation import Explanation
-from inrexp.methods import DEFAULT_PRESET
-from inrexp.paper.presets import PRESETS
+from inrexp.paper.outcome import Outcome
+from inrexp.paper.presets import DEFAULT, PRESETS
 from inrexp.study import cluster
 
 COMMAND = Path(sys.executable).parent / "inrexp"
@@ -50,7 +50,7 @@ def test_a_fit_that_collapsed_is_said_so_and_is_no_success(
 ):
     def collapsed(*arguments, **options) -> Explanation:
         found = explain(*arguments, **options)
-        found.status = "collapsed to an empty mask"
+        found.outcome = Outcome("collapsed", mask="empty")
         return found
 
     explain = inrexp.explain
@@ -224,7 +224,7 @@ def test_help_lists_and_errors_of_arguments_import_no_torch_and_answer_at_once(w
 def test_the_names_that_arguments_take_are_those_that_there_are():
     assert tuple(PRESETS) == arguments.PRESETS
     assert tuple(name for name, preset in PRESETS.items() if preset.source == "field") == arguments.FIELD_PRESETS
-    assert arguments.DEFAULT_PRESET == DEFAULT_PRESET
+    assert arguments.DEFAULT_PRESET == DEFAULT
     assert tuple(PACKAGED) == arguments.PICTURES
     assert study.PLACES == cluster.PLACES
 
@@ -286,20 +286,8 @@ def test_a_real_ctrl_c_ends_the_real_command_with_its_results(tmp_path: Path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=240)
     assert process.returncode == 130
-    assert b"what was fitted is kept" in err
+    assert b"What was fitted is kept" in err
     assert b"espresso: p = 0.95 unmasked" in out
     numbers = json.loads((tmp_path / "coffee.json").read_text())
     assert numbers["status"].startswith("interrupted at step")
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".png", ".safetensors"}
-
-
-def test_learn_writes_weights_that_a_fit_starts_from(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch):
-    short = dataclasses.replace(PRESETS["crisp_learned"], steps=2)
-    monkeypatch.setitem(PRESETS, "crisp_learned", short)
-    load_picture("coffee").save(tmp_path / "coffee.png")
-    out = tmp_path / "start.safetensors"
-    assert cli.main(["learn", str(tmp_path), "--out", str(out), "--device", "cpu"]) == 0
-    assert f"{out}: learned on 1 pictures" in capsys.readouterr().out
-    starts = [dataclasses.replace(short, initial=str(out)).make_source((224, 224), [seed]) for seed in (5, 6)]
-    assert torch.equal(starts[0].weights[0], starts[1].weights[0])
-    assert not torch.equal(starts[0].weights[0], short.make_source((224, 224), [5]).weights[0])

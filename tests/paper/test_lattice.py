@@ -9,76 +9,53 @@ import pytest
 import torch
 from conftest import plant, precision
 
-from inrexp.explanation import PAPER_AREAS, Explanation
-from inrexp.methods import extremal_config, extremal_perturbation
+from inrexp.explanation import Explanation
+from inrexp.methods import extremal_perturbation, in_steps
 from inrexp.paper.fit import Problem, fit
 from inrexp.paper.lattice import MaskLattice
-from inrexp.paper.perturb import blend_levels, blur_levels
+from inrexp.paper.perturb import LEVELS, blend_levels, blur_levels
 from inrexp.paper.presets import PRESETS
-from inrexp.paper.settings import LEVELS
+from inrexp.paper.settings import Descent, FitConfig, Growth, LatticeSettings
+from inrexp.paper.smallest_area import PAPER_AREAS
+from inrexp.paper.smoothing import smooth_max_lattice, to_pixels
 
 PUBLISHED = PRESETS["extremal_perturbation"]
 
 
-def test_every_default_is_the_published_constant():
-    assert extremal_config() == PUBLISHED
-    assert (PUBLISHED.steps, PUBLISHED.lr, PUBLISHED.momentum, PUBLISHED.dampening) == (800, 0.01, 0.9, 0.9)
-    assert PUBLISHED.optimiser == "sgd"
-    assert PUBLISHED.flip
-    assert PUBLISHED.reward == "score"
-    assert PUBLISHED.source_settings == {"areas": (0.025, 0.05, 0.1, 0.2), "margin": 21, "oversample": 7}
+def fast(areas: tuple[float, ...] = PAPER_AREAS, *, oversample: int = 2, **changes: object) -> FitConfig:
+    """The published method behind the fast filter."""
+    return dataclasses.replace(PUBLISHED, source=LatticeSettings(areas=areas, oversample=oversample), **changes)
+
+
+def test_the_levels_are_the_published_ones():
     assert pytest.approx([20 * i / 7 for i in range(7, -1, -1)]) == list(LEVELS)
-
-
-def test_the_area_weight_starts_at_300_and_grows_by_1_0035_a_step():
-    assert PUBLISHED.area_weight_at(0) == 300
-    assert PUBLISHED.area_weight_at(1) == pytest.approx(301.05)
-    assert PUBLISHED.area_weight_at(799) == pytest.approx(300 * 1.0035**799)
-
-
-def test_a_shorter_run_ends_at_the_published_weight():
-    short = extremal_config(steps=200)
-    assert short.area_weight_at(200) == pytest.approx(PUBLISHED.area_weight_at(800))
-    assert short.lr == pytest.approx(0.04)
-
-
-def test_the_quick_preset_ends_at_the_published_loss():
-    quick = PRESETS["extremal_perturbation_quick"]
-    assert quick.area_weight_at(quick.steps - 1) == pytest.approx(PUBLISHED.area_weight_at(PUBLISHED.steps - 1))
-    for name in ("reward", "perturbation", "flip", "sampling", "source"):
-        assert getattr(quick, name) == getattr(PUBLISHED, name)
-    assert quick.source_settings["margin"] == PUBLISHED.source_settings["margin"]
-
-
-def test_a_preset_of_the_field_is_refused():
-    with pytest.raises(ValueError, match="fits an INR"):
-        extremal_config("quick")
 
 
 @pytest.mark.parametrize("size", [(224, 224), (50, 71)])
 def test_the_lattice_starts_as_ones_one_cell_for_seven_pixels_and_keeps_the_whole_picture(size):
-    source = MaskLattice(size, [0])
+    source = MaskLattice(size, 1)
     assert tuple(source.values.shape) == (1, 4, math.ceil(size[0] / 7), math.ceil(size[1] / 7))
     assert bool((source.values == 1).all())
-    mask, ranked = source.render(torch.tensor([PAPER_AREAS]))
+    mask, ranked = source.soft(torch.tensor([PAPER_AREAS]))
     assert mask.shape == (1, 4, 1, *size)
     inner = mask[..., 14:-14, 14:-14]
     # 81 taps of weight <= 1 under a softmax of sharpness 20: a mean of weights, pulled to those of 1
     assert bool((inner > 0.9).all())
-    assert ranked.shape == (1, 4, (size[0] + 42) * (size[1] + 42))
+    below, right = (7 * (math.ceil(side / 7) - 1) + 1 + 21 - side for side in size)
+    assert ranked.shape == (1, 4, (21 + size[0] + below) * (21 + size[1] + right))
 
 
-def test_the_area_penalty_counts_a_margin_of_21_px_and_none_where_it_is_turned_off():
-    inside, ranked = MaskLattice((70, 70), [0]).render(torch.tensor([PAPER_AREAS]))
-    whole = ranked[0, 0].view(112, 112)
+def test_the_area_penalty_counts_21_px_above_and_left_15_below_and_right_and_none_where_it_is_turned_off():
+    inside, ranked = MaskLattice((70, 70), 1).soft(torch.tensor([PAPER_AREAS]))
+    whole = ranked[0, 0].view(21 + 70 + 15, 21 + 70 + 15)
     assert torch.equal(whole[21:91, 21:91], inside[0, 0, 0])
     assert 0 < whole[10, 56] < whole[18, 56] < whole[40, 56]  # the filter reaches out of the picture and fades there
-    _, tight = MaskLattice((70, 70), [0], margin=0).render(torch.tensor([PAPER_AREAS]))
+    _, tight = MaskLattice((70, 70), 1, LatticeSettings(margin=0)).soft(torch.tensor([PAPER_AREAS]))
     assert tight.shape[-1] == 70 * 70
 
 
 def test_each_area_moves_its_own_lattice_only():
-    source = MaskLattice((28, 28), [0])
+    source = MaskLattice((28, 28), 1)
     source(torch.tensor([PAPER_AREAS]))[0, 2].sum().backward()
     gradient = source.values.grad[0]
     assert bool(gradient[2].ne(0).any())
@@ -98,7 +75,7 @@ def test_eight_blur_levels_run_from_20_px_to_the_picture_itself():
 
 # --- the reference: DESIGN's facts as loops in numpy; the gradient by central differences --------------------------
 
-SIZE, MARGIN, STEP, RADIUS = 28, 21, 7, 4
+SIZE, MARGIN, AFTER, STEP, RADIUS = 28, 21, 15, 7, 4
 
 
 @functools.cache
@@ -114,7 +91,7 @@ def tap_weights(down: int, right: int) -> np.ndarray:
 
 def filtered(lattice: np.ndarray) -> np.ndarray:
     """The filter, pixel by pixel, of the picture and its margin.  lattice: (4, 4)."""
-    side = SIZE + 2 * MARGIN
+    side = MARGIN + SIZE + AFTER
     around = np.pad(lattice, MARGIN // STEP + RADIUS)  # nothing outside
     out = np.zeros((side, side))
     for y in range(side):
@@ -170,11 +147,15 @@ def test_three_steps_equal_an_independent_reference_in_float64():
     image = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     areas, steps = (0.1, 0.3), 3
     config = dataclasses.replace(
-        extremal_config(areas=areas), steps=steps, lr=0.05, area_weight=3.0, area_weight_growth=1.5
+        PUBLISHED,
+        source=LatticeSettings(areas=areas),
+        steps=steps,
+        descent=Descent("sgd", lr=0.05),
+        area_weight=Growth(3.0, 3.0 * 1.5**2),
     )
     fitted = fit(classifier, [Problem(image, classifier.target(1, image))], config, progress=False)[0]
 
-    levels = blur_levels(image, LEVELS)[0].numpy()
+    levels = blur_levels(image)[0].numpy()
     weights = model.weight.detach().numpy()
     for index, area in enumerate(areas):
         lattice, velocity = np.ones((4, 4)), None
@@ -198,11 +179,11 @@ def test_three_steps_equal_an_independent_reference_in_float64():
 
 def test_the_filter_equals_the_loop_over_its_taps():
     generator = torch.Generator().manual_seed(2)
-    source = MaskLattice((SIZE, SIZE), [0], areas=(0.1,)).double()
+    source = MaskLattice((SIZE, SIZE), 1, LatticeSettings(areas=(0.1,))).double()
     with torch.no_grad():
         source.values.copy_(torch.rand(1, 1, 4, 4, generator=generator, dtype=torch.float64))
-    _, ranked = source.render(torch.tensor([[0.1]], dtype=torch.float64))
-    whole = ranked.detach().view(SIZE + 2 * MARGIN, -1).numpy()
+    _, ranked = source.soft(torch.tensor([[0.1]], dtype=torch.float64))
+    whole = ranked.detach().view(MARGIN + SIZE + AFTER, -1).numpy()
     np.testing.assert_allclose(whole, filtered(source.values[0, 0].detach().numpy()), atol=1e-9)
 
 
@@ -210,7 +191,7 @@ def test_flip_shows_the_mirrored_picture_on_even_steps_only():
     planted = plant()
     seen = []
     hook = planted.classifier.model.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0].detach()))
-    config = dataclasses.replace(extremal_config(areas=(0.1,), oversample=2), steps=2, lr=1e-12)
+    config = fast((0.1,), steps=2, descent=Descent("sgd", lr=1e-12))
     problem = Problem(planted.image, planted.classifier.target(1, planted.image))
     fit(planted.classifier, [problem], config, progress=False)
     hook.remove()
@@ -222,7 +203,7 @@ def test_flip_shows_the_mirrored_picture_on_even_steps_only():
 def test_the_planted_patch_is_found_within_150_steps():
     planted = plant()
     found = extremal_perturbation(
-        planted.classifier, planted.image, 1, areas=(0.1, 0.2), steps=150, oversample=2, progress=False
+        planted.classifier, planted.image, 1, preset=fast((0.1, 0.2)), steps=150, progress=False
     )
     masks = found.mask((0.1, 0.2))
     assert precision(masks[:1], planted.truth) > 0.75
@@ -230,21 +211,28 @@ def test_the_planted_patch_is_found_within_150_steps():
     assert found.preset == "extremal_perturbation, changed"
 
 
+def test_a_shorter_run_has_a_larger_rate_and_ends_at_the_published_weight():
+    short = in_steps(PUBLISHED, 200)
+    assert short.descent.lr == pytest.approx(0.04)
+    assert short.area_weight.at(199, 200) == pytest.approx(PUBLISHED.area_weight.at(799, 800))
+    assert in_steps(PUBLISHED, None) is PUBLISHED
+
+
 def test_the_fast_filter_ends_at_nearly_the_same_mask():
     planted = plant()
-    exact, fast = (
+    exact, fast_one = (
         extremal_perturbation(
-            planted.classifier, planted.image, 1, areas=(0.15,), steps=60, oversample=o, progress=False
+            planted.classifier, planted.image, 1, preset=fast((0.15,), oversample=each), steps=60, progress=False
         ).mask(0.15)
-        for o in (7, 2)
+        for each in (7, 2)
     )
-    assert float((exact - fast).abs().mean()) < 0.05
+    assert float((exact - fast_one).abs().mean()) < 0.05
 
 
 def test_several_pictures_at_once_give_what_each_gives_alone():
     planted = plant()
     other = planted.image.flip(-1)
-    config = dataclasses.replace(extremal_config(areas=(0.1, 0.2), oversample=2), steps=5)
+    config = fast((0.1, 0.2), steps=5)
     target = planted.classifier.target(1, planted.image)
     both = fit(planted.classifier, [Problem(planted.image, target), Problem(other, target)], config, progress=False)
     alone = fit(planted.classifier, [Problem(other, target)], config, progress=False)
@@ -254,7 +242,7 @@ def test_several_pictures_at_once_give_what_each_gives_alone():
 def test_the_seed_changes_nothing():
     planted = plant()
     first, second = (
-        extremal_perturbation(planted.classifier, planted.image, 1, steps=3, oversample=2, seed=seed, progress=False)
+        extremal_perturbation(planted.classifier, planted.image, 1, preset=fast(), steps=3, seed=seed, progress=False)
         for seed in (0, 7)
     )
     assert torch.equal(first.mask(PAPER_AREAS), second.mask(PAPER_AREAS))
@@ -263,14 +251,14 @@ def test_the_seed_changes_nothing():
 def test_masks_exist_at_the_fitted_areas_only_and_come_back_from_a_file(tmp_path):
     planted = plant()
     found = extremal_perturbation(
-        planted.classifier, planted.image, 1, areas=(0.1, 0.3), steps=3, oversample=2, progress=False
+        planted.classifier, planted.image, 1, preset=fast(), areas=(0.1, 0.3), steps=3, progress=False
     )
     assert found.held_areas == (0.1, 0.3)
     assert found.area_range == (0.1, 0.3)
-    with pytest.raises(ValueError, match="hold the areas"):
+    with pytest.raises(ValueError, match="area must be one that the lattice holds"):
         found.mask(0.2)
-    assert found.smallest_area(0.0, areas=None) == 0.1
-    assert found.smallest_area(0.0, areas=(0.2, 0.3)) == 0.3  # 0.2 is not held
+    assert found.searched_areas == (0.1, 0.3)
+    assert found.smallest_area(0.0) == 0.1
     again = Explanation.load(found.save(tmp_path / "ep.safetensors"), classifier=planted.classifier)
     assert torch.equal(again.mask((0.1, 0.3)), found.mask((0.1, 0.3)))
     assert torch.allclose(again.probability(0.3), found.probability(0.3))
@@ -281,13 +269,45 @@ def test_masks_exist_at_the_fitted_areas_only_and_come_back_from_a_file(tmp_path
     [
         ({"areas": ()}, "areas"),
         ({"areas": (0.1, 1.5)}, "areas"),
-        ({"margin": -1}, "margin"),
-        ({"oversample": 0}, "oversample"),
         ({"steps": 0}, "steps"),
-        ({"perturbation": "noise"}, "perturbation"),
+        ({"preset": "crisp"}, "preset 'crisp' fits a field"),
     ],
 )
 def test_bad_options_are_named(options, word):
     planted = plant()
     with pytest.raises(ValueError, match=word):
         extremal_perturbation(planted.classifier, planted.image, 1, progress=False, **options)
+
+
+def test_a_fresh_lattice_keeps_the_picture():
+    lattice = MaskLattice((112, 112), 1)
+    assert float(lattice(torch.tensor([[0.1]])).detach()[..., 28:-28, 28:-28].min()) > 0.97
+
+
+def test_each_area_has_its_own_lattice():
+    lattice = MaskLattice((56, 56), 2, LatticeSettings(areas=(0.05, 0.2)))
+    with torch.no_grad():
+        lattice.values.copy_(torch.rand(lattice.values.shape, generator=torch.Generator().manual_seed(0)))
+    masks = lattice(torch.tensor([[0.05, 0.2], [0.2, 0.05]]))
+    for problem, k, index in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)):
+        cells = torch.nn.functional.pad(lattice.values[problem, index][None, None], [3] * 4)
+        whole = to_pixels(smooth_max_lattice(cells, 7), (98, 98), 7)
+        assert torch.allclose(masks[problem, k], whole[0, :, 21:-21, 21:-21], atol=1e-6)
+
+
+def test_the_lattices_penalty_counts_the_margin():
+    lattice = MaskLattice((56, 56), 1, LatticeSettings(areas=(0.1,)))
+    assert lattice.soft(torch.tensor([[0.1]]))[1].shape == (1, 1, (21 + 56 + 15) ** 2)
+    without = MaskLattice((56, 56), 1, LatticeSettings(areas=(0.1,), margin=0))
+    mask, ranked = without.soft(torch.tensor([[0.1]]))
+    assert torch.equal(mask.flatten(2), ranked)
+
+
+def test_a_lattice_is_brought_back_into_range():
+    lattice = MaskLattice((28, 28), 1)
+    with torch.no_grad():
+        lattice.values[:, 0] = 1.5
+        lattice.values[:, 1] = -0.5
+    lattice.project()
+    assert lattice.values[:, 0].unique().tolist() == [1.0]
+    assert lattice.values[:, 1].unique().tolist() == [0.0]

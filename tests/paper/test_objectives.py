@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from inrexp.paper.objectives import area_penalty, dice_overlap, pairwise_overlap, reward
+from inrexp.paper.objectives import area_penalty, dice_overlap, loss, pairwise_overlap, reward
 
 
 def mask_of(*values: float) -> torch.Tensor:
@@ -127,10 +127,43 @@ def test_gradients_of_the_penalty_and_of_dice():
     assert torch.autograd.gradcheck(lambda m: dice_overlap(m, other), mask)
 
 
-@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_log_odds_set_the_class_against_all_others(activation: str):
-    scores = torch.tensor([[0.3, 1.2, -0.4]], dtype=torch.float64)
-    target = torch.tensor([[0, 1, 0]])
-    p = scores.softmax(1)[0, 1] if activation == "softmax" else scores.sigmoid()[0, 1]
-    found = reward(scores, target, "log_odds", activation)
-    assert float(found[0]) == pytest.approx(float(torch.log(p / (1 - p))), abs=1e-6)
+def test_the_dice_term_by_hand():
+    mask = torch.tensor([1.0, 0.5, 0.0, 0.0]).view(1, 1, 2, 2)
+    other = torch.tensor([0.0, 0.5, 1.0, 0.0]).view(1, 1, 2, 2)
+    assert dice_overlap(mask, other).item() == pytest.approx(2 * 0.25 / (1.25 + 1.25))
+    assert dice_overlap(mask, mask).item() == pytest.approx(1.0)
+    assert dice_overlap(mask, torch.zeros_like(mask)).item() == 0.0
+    assert dice_overlap(torch.zeros_like(mask), torch.zeros_like(mask)).item() == 0.0
+
+
+def test_the_dice_term_of_an_area_inside_a_larger_one_is_small():
+    inside, around = torch.zeros(1, 1, 20, 20), torch.zeros(1, 1, 20, 20)
+    inside[..., :2, :5] = 1  # 10 px of 400
+    around[..., :8, :10] = 1  # 80 px
+    assert dice_overlap(inside, around).item() == pytest.approx(20 / 90)
+
+
+def test_pairwise_overlap_sums_the_dice_term_over_pairs():
+    masks = torch.rand(2, 3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    pairs = sum(dice_overlap(masks[:, i : i + 1], masks[:, j : j + 1]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    assert torch.allclose(pairwise_overlap(masks), pairs)
+
+
+def test_the_loss_is_equation_two_and_with_a_baseline_equation_six():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(2, 4, generator=generator, dtype=torch.float64)
+    target = torch.tensor([[0, 1, 0, 0], [0, 0, 1, 0]])
+    mask, other = torch.rand(2, 2, 1, 5, 4, generator=generator, dtype=torch.float64)
+    area = torch.tensor([0.1, 0.3], dtype=torch.float64)
+    phi = scores.softmax(1)[target.bool()]
+    two = -phi + 7 * area_penalty(mask, area)
+    assert torch.allclose(loss(scores, target, mask, area, area_weight=7.0), two)
+    six = two + 5 * dice_overlap(mask, other)
+    assert torch.allclose(loss(scores, target, mask, area, area_weight=7.0, baseline=other, dice_weight=5.0), six)
+
+
+def test_section_3_4_weighs_all_terms_by_one():
+    scores = torch.zeros(1, 2)
+    target, mask = torch.tensor([[1, 0]]), torch.ones(1, 1, 2, 2)
+    value = loss(scores, target, mask, torch.tensor([0.5]), baseline=mask)
+    assert value.item() == pytest.approx(-0.5 + 0.5 + 1.0)  # -Phi, half of the pixels off by one, a whole overlap

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from inrexp.paper.perturb import blend, blend_levels, blur, blur_levels, fade
+from inrexp.paper.perturb import PERTURBATIONS, Perturbation, blend, blend_levels, blur, blur_levels, fade
 
 
 def noise(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
@@ -88,8 +88,41 @@ def test_two_levels_are_the_blend_of_two_images():
 def test_the_last_level_is_the_image():
     levels = blur_levels(IMAGE, (8.0, 4.0, 0.0))
     assert levels.shape == (1, 3, 3, 24, 20)
-    assert torch.equal(blend_levels(levels, torch.ones(1, 1, 1, 24, 20, dtype=torch.float64))[0], IMAGE)
-    assert torch.equal(levels[:, 0], blur(IMAGE, 8.0))
+    whole = blend_levels(levels, torch.ones(1, 1, 1, 24, 20, dtype=torch.float64))[0]
+    assert torch.allclose(whole, IMAGE, atol=1e-12)
+
+
+def test_a_level_is_the_published_blur_with_the_outside_s_colour_around_the_picture():
+    """A Gaussian by hand: taps to four standard deviations, their weights summing to 1 whatever lies outside."""
+    outside = torch.tensor([0.2, 0.5, 0.7], dtype=torch.float64).view(1, 3, 1, 1)
+    (level,) = blur_levels(IMAGE, (1.5,), outside=outside)[0]
+    weights = [math.exp(-0.5 * (tap / 1.5) ** 2) for tap in range(-6, 7)]
+    for colour, y, x in ((0, 0, 0), (1, 12, 19), (2, 23, 7)):
+        wanted = 0.0
+        for down, weight in zip(range(-6, 7), weights, strict=True):
+            for across, other in zip(range(-6, 7), weights, strict=True):
+                inside = 0 <= y + down < 24 and 0 <= x + across < 20
+                value = IMAGE[0, colour, y + down, x + across] if inside else outside[0, colour, 0, 0]
+                wanted += weight * other * float(value) / sum(weights) ** 2
+        assert float(level[colour, y, x]) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_a_perturbation_blends_as_its_parts_do():
+    mask = noise(1, 2, 1, 24, 20, seed=5)
+    blurred = Perturbation(IMAGE, "blur", 3.0)
+    assert torch.equal(blurred(mask)[0], blend(IMAGE, blur(IMAGE, 3.0), mask[0]))
+    assert torch.equal(Perturbation(IMAGE, "fade")(mask)[0], blend(IMAGE, fade(IMAGE), mask[0]))
+    assert torch.equal(Perturbation(IMAGE, "levels")(mask), blend_levels(blur_levels(IMAGE), mask))
+    with pytest.raises(ValueError, match="perturbation must be one of .* got 'noise'"):
+        Perturbation(IMAGE, "noise")
+
+
+def test_a_normalisation_before_the_blend_is_one_after_it():
+    mask = noise(1, 2, 1, 24, 20, seed=6)
+    for kind in PERTURBATIONS:
+        plain = Perturbation(IMAGE, kind)
+        before = plain.mapped(lambda pictures: 2 * pictures - 1)(mask)
+        assert torch.allclose(before, 2 * plain(mask) - 1, atol=1e-12)
 
 
 def test_gradients_pass_through_both_blends():

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from conftest import QUICK_FIT, plant
+from inrexp.paper.starts import write_initial
 from test_run import PLAN, PLANTED, planted_dataset
 
 from inrexp.comparison import METHODS
 from inrexp.models.classifier import Classifier
 from inrexp.paper.presets import PRESETS
-from inrexp.paper.starts import write_initial
 from inrexp.study.plan import Job, StudyPlan, tasks_of
 from inrexp.study.store import key_of
 
@@ -86,8 +86,8 @@ def test_a_limit_spreads_over_the_data_set():
         ({"methods": ()}, "methods must be"),
         ({"seeds": 0}, "seeds must be 1 or more, got 0"),
         ({"cut": 1.5}, r"cut must lie in \[0, 1\), got 1.5"),
-        ({"options": {"extremal_perturbation": {"preset": "quick"}}}, "fits an INR"),
-        ({"options": {"inr": {"preset": "extremal_perturbation"}}}, "fits a lattice and no field: give one of paper"),
+        ({"options": {"extremal_perturbation": {"preset": "crisp"}}}, "fits a field"),
+        ({"options": {"inr": {"preset": "extremal_perturbation"}}}, "fits a lattice and no field: give one of crisp"),
         ({"options": {"smoothgrad": {}}}, "methods must be some of inr, .*; got smoothgrad"),
     ],
 )

@@ -115,7 +115,7 @@ def test_the_same_answers_give_the_same_scene(fitted, scene):
 
 def test_a_fit_that_is_not_sound_says_so(fitted):
     broken = explain(fitted["inr"].classifier, fitted["inr"].image, 1, preset=SHORT, steps=1, progress=False)
-    broken.status = "collapsed"
+    broken.outcome = Outcome("collapsed", mask="full")
     assert [one["sound"] for one in scene_of({"good": fitted["inr"], "bad": broken})["answers"]] == [True, False]
 
 
@@ -293,7 +293,7 @@ def test_an_uploaded_picture_is_explained_for_the_chosen_class(bench, planted_on
     bench.start.click()
     assert (bench.start.disabled, bench.cancel.disabled) == (True, False)
     bench.worker.join(60)
-    assert bench.explanation.status == "finished"
+    assert bench.explanation.outcome.finished
     assert bench.explanation.classifier is planted_once.classifier
     assert steps == [10, 20, 30, None]  # the mask grows, then the result takes its place
     assert (bench.start.disabled, bench.cancel.disabled) == (False, True)
@@ -316,7 +316,7 @@ def test_cancel_ends_the_fit_and_keeps_what_was_found(bench, planted_once):
     assert bench.worker is first
     bench.cancel.click()
     bench.worker.join(60)
-    assert re.match(r"interrupted at step \d+0", bench.explanation.status)
+    assert re.match(r"interrupted at step \d+0", str(bench.explanation.outcome))
     assert isinstance(bench.explanation, Explanation)
     assert (bench.start.disabled, bench.cancel.disabled) == (False, True)
 

@@ -1,18 +1,23 @@
-"""Scores of the pixels by a method without masks, and the masks that they become."""
+"""Scores of the pixels by a method without masks (GradCAM, RISE, ...), and the masks that they become."""
 
 from collections.abc import Sequence
 
 import torch
 
-from inrexp.explanation import Attribution
+from inrexp.attribution import Attribution
 from inrexp.models.classifier import Classifier, Target
+from inrexp.paper.masks import keep_largest
+from inrexp.paper.smallest_area import searched_areas
+
+PAPER_CUTS = {"imagenet": 0.2, "voc": 0.5}  # section 3.4, for saliency maps scaled to [0, 1]
 
 
 class SaliencyMap(Attribution):
-    """Scores of the pixels by a method without masks (GradCAM, RISE, ...), and the masks that they become.
+    """Scores of the pixels, and the masks that they become.
 
     saliency: (1, 1, h, w), finite, unbounded.  scaled: the same, its range mapped onto [0, 1] (all 0 if constant).
     method: the name of the method.  Probabilities are those under a blur of 20 px, as for the INR.
+    Raises ValueError for a map of another size or with scores that are not finite.
     """
 
     def __init__(
@@ -47,6 +52,11 @@ class SaliencyMap(Attribution):
         return 1 / self.saliency.numel(), 1.0
 
     @property
+    def searched_areas(self) -> tuple[float, ...]:
+        """As for the INR: 36 areas of the paper's range."""
+        return searched_areas()
+
+    @property
     def scaled(self) -> torch.Tensor:
         low, high = self.saliency.min(), self.saliency.max()
         return (self.saliency - low) / (high - low) if high > low else torch.zeros_like(self.saliency)
@@ -60,7 +70,7 @@ class SaliencyMap(Attribution):
     ) -> torch.Tensor:
         """A binary mask by area or by threshold, one of them.  Returns (k, 1, h, w), 0 or 1.
 
-        area: share of the pixels that the mask keeps, the top-ranked ones (`top_ranked`: an exact count).
+        area: share of the pixels that the mask keeps, those of the highest scores (an exact count).
         threshold: keeps where the map scaled to [0, 1] is above it; the paper cuts at PAPER_CUTS.
         cut: changes nothing, these masks are binary already; here so that all methods' masks are asked for alike.
         """
@@ -70,18 +80,4 @@ class SaliencyMap(Attribution):
             if not 0 <= threshold < 1:
                 raise ValueError(f"threshold must lie in [0, 1), the map is scaled to [0, 1]; got {threshold}")
             return (self.scaled > threshold).to(self.image.dtype)
-        areas = [area] if isinstance(area, int | float) else list(area)  # type: ignore[arg-type]
-        return top_ranked(self.saliency, areas).to(self.image.dtype)
-
-
-def top_ranked(saliency: torch.Tensor, areas: Sequence[float]) -> torch.Tensor:
-    """Masks of the highest scores: exactly round(area * h * w) pixels each, of equal scores the upper left first.
-
-    saliency: (1, 1, h, w).  areas: fractions in [0, 1].  Returns (k, 1, h, w), 0 or 1.
-    """
-    if not areas or not all(0 <= area <= 1 for area in areas):
-        raise ValueError(f"area must lie in [0, 1] (a fraction of the picture), got {list(areas)}")
-    order = saliency.flatten().argsort(descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))  # (h*w,)
-    kept = torch.tensor([round(area * order.numel()) for area in areas], device=order.device)
-    return (rank < kept[:, None]).to(saliency.dtype).view(len(areas), 1, *saliency.shape[-2:])
+        return keep_largest(self.saliency, torch.as_tensor(area).flatten()).to(self.image.dtype)

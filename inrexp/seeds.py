@@ -1,0 +1,17 @@
+"""Random streams from a seed: each use has a generator of its own, and seeds beyond 32 bits differ too."""
+
+import numpy as np
+import torch
+
+STREAMS = ("weights", "areas", "start", "masks")
+
+
+def generator(seed: int, stream: str) -> torch.Generator:
+    """A generator on the CPU for one use of a seed, by numpy's SeedSequence; torch itself keeps 32 bits of a seed.
+
+    stream: one of `STREAMS`.  Raises ValueError for a seed below 0.
+    """
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or more, got {seed}")
+    words = np.random.SeedSequence(entropy=(seed, STREAMS.index(stream))).generate_state(1, np.uint32)
+    return torch.Generator().manual_seed(int(words[0]))
