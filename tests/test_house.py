@@ -13,13 +13,17 @@ ROOT = Path(__file__).parent.parent
 ORDER = (
     "files",
     "claims",
+    "seeds",
     "models",
-    "datasets.pictures",
-    "paper",
-    "datasets",
     "baselines",
+    "paper",
+    "attribution",
     "explanation",
+    "saliency",
     "explanations",
+    "iterations",
+    "datasets.pictures",
+    "datasets",
     "method",
     "methods",
     "comparison",
@@ -33,9 +37,9 @@ DRAWS = ("figures", "widgets", "commands")  # rooms that may draw
 DRAWING = {"matplotlib", "seaborn", "ipywidgets", "anywidget"}
 SHORTEST, LONGEST = 50, 300  # lines of a module
 # What does not hold yet. An entry that is mended has to go: the tests below fail while it stays.
-TOO_LONG = {"paper.algorithm1", "paper.fit", "explanation"}
-TOO_SHORT = {"claims", "paper.perturb", "datasets.named", "models.randomise"}
-UPWARDS = {("paper.algorithm1", "explanation"), ("baselines.saliency", "explanation")}
+TOO_LONG: set[str] = set()
+TOO_SHORT = {"claims", "seeds", "paper.smallest_area", "paper.outcome", "datasets.named", "models.randomise"}
+UPWARDS: set[tuple[str, str]] = set()
 TESTS_OF_SEVERAL = {"study/test_faults", "widgets/test_browser"}  # beside those that are named after a module or a room
 
 
@@ -87,8 +91,7 @@ def test_modules_of_a_room_import_downwards_only():
 
 
 def test_the_order_names_what_there_is():
-    later = {"explanations"}  # algorithm 1's result, on its way out of paper.algorithm1
-    assert {name.split(".")[0] for name in set(FILES) - {""}} | later == {name.split(".")[0] for name in ORDER}
+    assert {name.split(".")[0] for name in set(FILES) - {""}} == {name.split(".")[0] for name in ORDER}
 
 
 @pytest.mark.parametrize("module", MODULES)

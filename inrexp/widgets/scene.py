@@ -175,7 +175,7 @@ def _answer(name: str, answer: Attribution, fine: tuple[float, ...], searched: t
         "name": name,
         "label": answer.target.label,
         "unmasked": round(answer.unmasked, 4),
-        "sound": getattr(answer, "status", "finished") == "finished",
+        "sound": answer.explains,
         "areas": list(areas),
         "searched": list(searched),
         "masks": packed_masks(answer.mask(areas) if binary else masks),

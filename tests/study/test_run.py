@@ -157,7 +157,7 @@ def test_iterations_start_from_the_seeds_of_algorithm_1(monkeypatch: pytest.Monk
     first, second = compute(PLAN, PLANTED.classifier, task)
     alone = explain(PLANTED.classifier, PLANTED.image, 1, preset=PLAN.options["inr"]["preset"], seed=0, progress=False)
     assert np.array_equal(first.masks[-1], (alone.mask(0.4)[0, 0] * 255).round().byte().numpy())
-    assert seed_of(0, 1) != 0
+    assert seed_of(0, 2) != 0
     assert not np.array_equal(first.masks, second.masks)
 
 
@@ -370,7 +370,7 @@ def test_ctrl_c_keeps_what_is_finished_and_stores_no_half_fit(whole: Path, tmp_p
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "compute", interrupt)
-        with pytest.warns(UserWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
+        with pytest.warns(UserWarning, match="Interrupted"), pytest.raises(KeyboardInterrupt):
             go(tmp_path)
     assert rows_in(tmp_path) == 8
     assert table(tmp_path).count(b"\n") == 9

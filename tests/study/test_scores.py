@@ -23,7 +23,7 @@ def test_a_rows_numbers_are_those_of_the_explanation_itself(tmp_path: Path):
         (row,) = store.rows()
         masks = store.masks(row["key"])
     found = explain(PLANTED.classifier, PLANTED.image, 1, preset=QUICK_FIT, progress=False)
-    area = found.smallest_area(areas=(0.1, 0.2, 0.4))
+    area = found.smallest_area()
     cut = found.mask(area, cut=0.5)
     assert row["area"] == area
     assert row["precision"] == pytest.approx(float(precision(cut, PLANTED.truth)))

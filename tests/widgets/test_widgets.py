@@ -21,6 +21,7 @@ from PIL import Image
 from inrexp.datasets.pictures import to_picture
 from inrexp.explanation import Explanation
 from inrexp.methods import explain, explain_many, extremal_perturbation, grad_cam
+from inrexp.paper.outcome import Outcome
 from inrexp.paper.perturb import fade
 from inrexp.widgets.explorer import Explorer, area_slider, explanations_browser, side_by_side_slider
 from inrexp.widgets.page import classic_script, json_element, write_page
