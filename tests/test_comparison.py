@@ -65,7 +65,7 @@ def test_the_command_lists_every_methods_options(capsys: pytest.CaptureFixture, 
     for name, method in METHODS.items():
         assert all(f"{option}=" in said[name] for option in method.options)
     assert "published masks=8000" in said["rise"]
-    assert "presets paper, " in said["inr"]
+    assert "presets crisp, " in said["inr"]
     assert not (tmp_path / "out").exists()
 
 

@@ -65,7 +65,7 @@ def test_a_picture_becomes_an_overlay_a_strip_numbers_and_a_field(
     picture: Path, planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
     out = tmp_path / "deep" / "out"
-    assert run(picture, "--preset", "planted", "--target", "stripes", "--seed", 2, "--out", out) == 0
+    assert run(picture, "--preset", "planted", "--target", "stripes", "--seed", 3, "--out", out) == 0
     stem = "stripes.v1"
     assert sorted(path.name for path in out.iterdir()) == [
         f"{stem}.json",
@@ -83,11 +83,11 @@ def test_a_picture_becomes_an_overlay_a_strip_numbers_and_a_field(
         assert all(0 <= value <= 1 for value in numbers[name])
         assert numbers[name] == sorted(numbers[name])
     assert numbers["area_kept"] == pytest.approx(numbers["areas"], abs=0.07)
-    assert (numbers["seed"], numbers["preset"], numbers["status"]) == (2, "planted", "finished")
+    assert (numbers["seed"], numbers["preset"], numbers["status"]) == (3, "planted", "finished")
     assert numbers["steps"] == QUICK_FIT.steps
     found = Explanation.load(out / f"{stem}.safetensors", classifier=planted.classifier)
     assert [round(float(p), 4) for p in found.probability(numbers["areas"])] == numbers["probability"]
-    assert numbers["smallest_area"] == found.smallest_area(areas=None)  # in the whole range, not among four areas
+    assert numbers["smallest_area"] == found.smallest_area()
     assert float(found.probability(numbers["smallest_area"])) >= numbers["threshold"] - 1e-4
     for kind in ("overlay", "masks"):
         with Image.open(out / f"{stem}_{kind}.png") as drawn:
@@ -223,7 +223,7 @@ def test_help_lists_and_errors_of_arguments_import_no_torch_and_answer_at_once(w
 
 def test_the_names_that_arguments_take_are_those_that_there_are():
     assert tuple(PRESETS) == arguments.PRESETS
-    assert tuple(name for name, preset in PRESETS.items() if preset.source == "field") == arguments.FIELD_PRESETS
+    assert tuple(name for name, preset in PRESETS.items() if preset.is_field) == arguments.FIELD_PRESETS
     assert arguments.DEFAULT_PRESET == DEFAULT
     assert tuple(PACKAGED) == arguments.PICTURES
     assert study.PLACES == cluster.PLACES
@@ -241,7 +241,7 @@ def test_ctrl_c_during_the_fit_writes_what_was_fitted(
     explain = inrexp.explain
     monkeypatch.setattr(inrexp, "explain", interrupted)
     assert run(picture, "--preset", "planted", "--out", tmp_path / "out") == 130
-    assert "inrexp: fit interrupted at step 10; what was fitted is kept" in capsys.readouterr().err
+    assert "inrexp: The fit was interrupted at step 10. What was fitted is kept" in capsys.readouterr().err
     numbers = json.loads((tmp_path / "out" / "stripes.v1.json").read_text())
     assert (numbers["status"], numbers["steps"]) == ("interrupted at step 10", 10)
 

@@ -1,11 +1,9 @@
 """What is part of a result's key and what is not; plans that are refused."""
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 from conftest import QUICK_FIT, plant
-from inrexp.paper.starts import write_initial
 from test_run import PLAN, PLANTED, planted_dataset
 
 from inrexp.comparison import METHODS
@@ -54,16 +52,6 @@ def test_a_key_is_that_of_the_exported_columns():
         for row in job.rows:
             assert row["key"] == key_of({name: str(row[name] or "") if name == "preset" else row[name] for name in row})
             assert row["key"] != key_of({**row, "dataset": "renamed by hand"})
-
-
-def test_a_start_with_other_weights_reuses_no_row(tmp_path: Path):
-    config = dataclasses.replace(QUICK_FIT, initial=str(tmp_path / "start.safetensors"))
-    settings = []
-    for seed in (0, 1):
-        state = dataclasses.replace(config, initial=None).make_source((112, 112), [seed]).state_dict()
-        write_initial(state, config.initial)
-        settings.append(StudyPlan(options={"inr": {"preset": config}}).settings("inr"))
-    assert settings[0] != settings[1]
 
 
 def test_another_model_of_the_same_name_reuses_no_row():
