@@ -225,7 +225,7 @@ def test_presets_and_settings_that_differ_are_lines_of_their_own():
         "INR, paper_lattice",
         "INR, quick, steps 150",
         "INR, quick, steps 50",
-        "Extremal perturbation, quick",
+        "Extremal perturbations, quick",
         "RISE",
         "mine",
     ]
@@ -271,7 +271,7 @@ def test_published_numbers_stand_beside_their_own_data_set_only():
     assert published["imagenet-s50-standin", "INR, quick"] == (0.68, 0.72, "ImageNet-S50")
     assert published["voc07-difficult", "INR, quick"][::2] == (0.44, "VOC07 difficult")
     assert pd.isna(published["voc07-difficult", "INR, quick"][1])
-    assert published["voc07-difficult", "Extremal perturbation, quick"][0] == 0.46
+    assert published["voc07-difficult", "Extremal perturbations, quick"][0] == 0.46
     for nothing in (published["imagenet-s50-standin", "RISE"], published["packaged", "INR, quick"]):
         assert pd.isna(nothing[0])
         assert pd.isna(nothing[1])
