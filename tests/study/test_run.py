@@ -477,6 +477,7 @@ def test_the_real_command_killed_interrupted_and_resumed_equals_one_run(tmp_path
     for rows, number in ((2, signal.SIGKILL), (5, signal.SIGINT), (9, signal.SIGKILL)):
         process = subprocess.Popen(command("killed"), stderr=subprocess.PIPE, preexec_fn=hears_ctrl_c)
         while rows_in(tmp_path / "killed") < rows:
+            assert process.poll() is None, process.communicate()[1].decode()
             time.sleep(0.05)
         process.send_signal(number)
         said = process.communicate(timeout=300)[1]
