@@ -33,12 +33,12 @@ notebooks: $(READY)  ## execute the committed notebooks in place, from clean ker
 book: $(READY)  ## the executed notebooks, the method and the API as a static site, out/book/index.html; offline
 	$(BIN)/python -m sphinx -q -W --keep-going -d out/book.cache book out/book
 
-chromium:  ## the browser of tests/test_browser.py, by apt-get, where there is none and we are root
+chromium:  ## the browser of tests/widgets/test_browser.py, by apt-get, where there is none and we are root
 	@command -v chromium || { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -q && \
-		apt-get install -y -q chromium; } || echo "no chromium here: tests/test_browser.py will be skipped"
+		apt-get install -y -q chromium; } || echo "no chromium here: tests/widgets/test_browser.py will be skipped"
 
-browser: $(READY) chromium  ## JupyterLab in headless chromium: run 00_start_here, move its slider; out/browser
-	$(BIN)/python -m pytest tests/test_browser.py
+browser: $(READY) chromium  ## sliders in headless chromium: JupyterLab, the book and a mailed page; out/browser
+	$(BIN)/python -m pytest tests/widgets/test_browser.py
 
 test: $(READY)  ## every test: modules, then the committed notebooks against their outputs (nbval)
 	$(BIN)/python -m ruff check .

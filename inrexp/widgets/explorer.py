@@ -17,7 +17,7 @@ from inrexp.attribution import Attribution
 from inrexp.explanation import Explanation
 from inrexp.explanations import Explanations
 from inrexp.figures.masks import strips
-from inrexp.widgets.scene import Scene, check_answers, measure, picture_scene, scene_of, with_together
+from inrexp.widgets.scene import Scene, check_answers, picture_scene, scene_of, with_outside, with_together
 
 CONTROLS = ("answer", "against", "view", "outside", "threshold")
 NOTHING = ""  # against nothing
@@ -108,10 +108,7 @@ class Explorer(anywidget.AnyWidget):
     def add_outside(self, outside: str) -> None:
         """Measure all answers under one more perturbation, "black" or a blur such as "blur 10 px", and show it."""
         if outside not in self.scene["outsides"]:
-            scene = {**self.scene, "outsides": dict(self.scene["outsides"])}
-            scene["answers"] = [{**one, "curves": dict(one["curves"])} for one in scene["answers"]]
-            measure(scene, self.answers, outside)
-            self.scene = scene
+            self.scene = with_outside(self.scene, self.answers, outside)
         self.outside = outside
 
     def _asked(self, _: object, message: Mapping[str, Any], __: object) -> None:

@@ -5,7 +5,6 @@ that stands alone. `explorer.js` unpacks it; the two agree on `packed_masks` and
 """
 
 import base64
-import hashlib
 import io
 import zlib
 from collections.abc import Mapping, Sequence
@@ -52,15 +51,16 @@ def scene_of(
     first = next(iter(answers.values()))
     outsides = list(outsides or default_outsides(first))
     held = {name: _positions(answer, areas) for name, answer in answers.items()}
+    masks = {name: answer.mask(held[name][1]) for name, answer in answers.items()}  # where probabilities are measured
     scene = picture_scene(first.image, outsides, photograph=photograph)
     scene |= {
         "what": what,
         "threshold": round(first.threshold, 4),
         "offered": [*dict.fromkeys([*outsides, *(f"blur {sigma:g} px" for sigma in BLURS), BLACK])],
-        "answers": [_answer(name, answer, *held[name]) for name, answer in answers.items()],
+        "answers": [_answer(name, answer, *held[name], masks[name]) for name, answer in answers.items()],
     }
     for outside in outsides:
-        measure(scene, answers, outside)
+        _measure(scene, answers, masks, outside)
     return scene
 
 
@@ -85,18 +85,24 @@ def with_together(scene: Scene, found: Explanations) -> Scene:
     return scene | {"together": {"left": _rounded(found.remaining()), "threshold": round(found.threshold, 4)}}
 
 
-def measure(scene: Scene, answers: Mapping[str, Attribution], outside: str) -> None:
-    """Add the probabilities of every answer's masks under one more `outside`, and the picture there, to the scene."""
-    image = next(iter(answers.values())).image
-    classifier = next(iter(answers.values())).needed_classifier()
-    perturbed = perturbed_image(image, outside)
-    scene["outsides"][outside] = _outside_picture(image, outside)
+def with_outside(scene: Scene, answers: Mapping[str, Attribution], outside: str) -> Scene:
+    """The scene with the probabilities of every answer's masks under one more `outside`, and the picture there."""
+    scene = {**scene, "outsides": dict(scene["outsides"])}
+    scene["answers"] = [{**one, "curves": dict(one["curves"])} for one in scene["answers"]]
+    masks = {one["name"]: answers[one["name"]].mask(one["searched"]) for one in scene["answers"]}
+    _measure(scene, answers, masks, outside)
+    return scene
+
+
+def _measure(scene: Scene, answers: Mapping[str, Attribution], masks: Mapping[str, torch.Tensor], outside: str) -> None:
+    first = next(iter(answers.values()))
+    classifier, perturbed = first.needed_classifier(), perturbed_image(first.image, outside)
+    scene["outsides"][outside] = _outside_picture(first.image, outside)
     for described in scene["answers"]:
-        answer = answers[described["name"]]
-        masks = answer.mask(described["searched"])
-        described["curves"][outside] = {"soft": _probabilities(classifier, answer, masks, perturbed)}
+        answer, soft = answers[described["name"]], masks[described["name"]]
+        described["curves"][outside] = {"soft": _probabilities(classifier, answer, soft, perturbed)}
         if described["masks"]["kind"] == "soft":
-            cut = (masks > CUT).to(masks.dtype)
+            cut = (soft > CUT).to(soft.dtype)
             described["curves"][outside]["cut"] = _probabilities(classifier, answer, cut, perturbed)
 
 
@@ -150,11 +156,6 @@ def webp(picture: Image.Image, *, quality: int) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def digest(scene: Scene) -> str:
-    """32 hexadecimal digits that equal scenes share."""
-    return hashlib.sha256(repr(scene).encode()).hexdigest()[:32]
-
-
 def check_answers(answers: Mapping[str, Attribution]) -> None:
     if not isinstance(answers, Mapping) or not all(isinstance(one, Attribution) for one in answers.values()):
         raise TypeError("answers must map names to what methods answered, e.g. {'seed 0': inrexp.explain(...)}")
@@ -166,11 +167,12 @@ def check_answers(answers: Mapping[str, Attribution]) -> None:
             raise ValueError(f"answers must be of one picture, {name!r} is of another: one Explorer for each picture")
 
 
-def _answer(name: str, answer: Attribution, fine: tuple[float, ...], searched: tuple[float, ...]) -> dict[str, Any]:
-    """One answer without its curves."""
-    masks = answer.mask(searched)
+def _answer(
+    name: str, answer: Attribution, fine: tuple[float, ...], searched: tuple[float, ...], masks: torch.Tensor
+) -> dict[str, Any]:
+    """One answer without its curves.  masks: those at the searched areas, (k, 1, h, w)."""
     binary = bool(((masks == 0) | (masks == 1)).all())
-    areas = fine if binary else searched  # the browser draws the line between two soft masks itself
+    areas = fine if binary else searched  # the browser interpolates between two soft masks
     return {
         "name": name,
         "label": answer.target.label,
@@ -178,7 +180,7 @@ def _answer(name: str, answer: Attribution, fine: tuple[float, ...], searched: t
         "sound": answer.explains,
         "areas": list(areas),
         "searched": list(searched),
-        "masks": packed_masks(answer.mask(areas) if binary else masks),
+        "masks": packed_masks(answer.mask(fine) if binary and fine != searched else masks),
         "curves": {},
     }
 
