@@ -24,8 +24,6 @@ from inrexp.paper.perturb import BLUR_SIGMA, blend, blur, fade
 
 Scene = dict[str, Any]
 STEP = 0.001  # of the area, between which masks of zeros and ones are held
-MAP_RANGE = (0.025, 0.2)  # searched for a saliency map, which has a mask for every area
-SEARCHED = 36  # areas over a range at which probabilities are measured
 BLACK = "black"
 BLURS = (5.0, 10.0, BLUR_SIGMA, 40.0)  # px
 
@@ -187,21 +185,20 @@ def _answer(
 
 def _positions(answer: Attribution, areas: Sequence[float] | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The areas at which an answer's masks are held, and those at which its probabilities are measured."""
-    held = answer.held_areas
     low, high = answer.area_range
     if areas is not None:
         if not areas or not all(low - 1e-6 <= area <= high + 1e-6 for area in areas):
             raise ValueError(f"areas must lie in every answer's range, here [{low:g}, {high:g}], got {areas}")
-        held = tuple(sorted(areas))
-    if held is not None:
-        return tuple(held), tuple(held)
-    if high == 1.0:
-        low, high = MAP_RANGE
-    searched = tuple(round(area, 6) for area in np.linspace(low, high, SEARCHED).tolist())
-    if isinstance(answer, Explanation) and getattr(answer.source.settings, "grid", None) == "pixel":
-        return searched, searched  # half a second a mask
-    fine = {round(low + STEP * i, 6) for i in range(round((high - low) / STEP) + 1)}
-    return tuple(sorted({*searched, *fine})), searched
+        searched = tuple(sorted(areas))
+    else:
+        searched = answer.searched_areas
+    slow = isinstance(answer, Explanation) and getattr(answer.source.settings, "grid", None) == "pixel"
+    if areas is not None or answer.held_areas is not None or slow:
+        return searched, searched
+    first, last = searched[0], searched[-1]
+    thousandths = {round(first + STEP * i, 6) for i in range(round((last - first) / STEP) + 1)}
+    near = {area for area in thousandths if min(abs(area - one) for one in searched) < STEP / 10}
+    return tuple(sorted({*searched, *(thousandths - near)})), searched
 
 
 def _probabilities(

@@ -170,7 +170,7 @@ def test_numbered_explanations_bring_what_is_left_without_them(planted_once):
     assert set(_instances) == before
 
 
-@pytest.mark.filterwarnings("ignore:fit interrupted")
+@pytest.mark.filterwarnings("ignore:The fit was interrupted")
 def test_a_closed_widget_leaves_no_widget_no_observer_and_no_thread(fitted, planted_once):
     before, threads = set(_instances), set(threading.enumerate())
     explorer = Explorer(fitted)
@@ -304,7 +304,7 @@ def test_an_uploaded_picture_is_explained_for_the_chosen_class(bench, planted_on
     assert bench.explorer.scene["answers"] == []  # the result was of the picture before
 
 
-@pytest.mark.filterwarnings("ignore:fit interrupted")
+@pytest.mark.filterwarnings("ignore:The fit was interrupted")
 def test_cancel_ends_the_fit_and_keeps_what_was_found(bench, planted_once):
     bench.config = dataclasses.replace(bench.config, steps=100_000)
     bench.load(planted_once.image)
