@@ -1,5 +1,6 @@
 """The book: executed notebooks as they are committed, the method, the API. Built offline, nothing is executed."""
 
+import importlib.util
 import itertools
 import json
 import re
@@ -148,7 +149,22 @@ def _plain_docstring(app, what, name, obj, options, lines):
     lines[:] = [*entries, ""]
 
 
+def _forget_old_modules():
+    """Pages that autosummary wrote for modules that are gone."""
+    for path in (Path(__file__).parent / "api").glob("*.rst"):
+        if not _there(path.stem):
+            path.unlink()
+
+
+def _there(module):
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def setup(app):
+    _forget_old_modules()
     app.add_directive("pictures", Pictures)
     app.add_directive("gallery", Gallery)
     app.connect("builder-inited", _write_script)
