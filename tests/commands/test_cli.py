@@ -34,7 +34,7 @@ def picture(planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The planted picture as a file; "planted" and "brief" are presets and every model is the planted one."""
     monkeypatch.setattr(inrexp, "load_classifier", lambda name, device=None: planted.classifier)
     monkeypatch.setattr(command, "PRESETS", (*arguments.PRESETS, "planted", "brief"))
-    monkeypatch.setitem(PRESETS, "planted", QUICK_FIT)
+    monkeypatch.setitem(PRESETS, "planted", dataclasses.replace(QUICK_FIT, name="planted"))
     monkeypatch.setitem(PRESETS, "brief", dataclasses.replace(QUICK_FIT, steps=3))
     path = tmp_path / "stripes.v1.png"
     to_picture(planted.image).save(path)
