@@ -1,13 +1,14 @@
 """Folding batch norms: the same scores and gradients, the given model as it was, what cannot be folded left alone."""
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import nn
 
 from inrexp.models.classifier import Classifier
-from inrexp.models.folding import folded, in_bfloat16
+from inrexp.models.folding import folded, in_bfloat16, without_tf32
 from inrexp.models.registry import load_classifier
 
 IMAGE = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -104,7 +105,7 @@ def test_a_layer_with_a_hook_keeps_its_output():
         lambda m, x: (m.norm(m.conv(x)) * m.norm.weight.view(4, 1, 1)).mean((2, 3)),  # its weights are read
     ],
 )
-def test_a_model_that_would_change_is_used_as_it_is(path: object):
+def test_a_model_that_would_change_is_used_as_it_is(path: object, recwarn: pytest.WarningsRecorder):
     classifier = Classifier(Layers(path).eval(), size=32)
     found = folded(classifier, IMAGE)
     assert norms(found) == 1
@@ -115,7 +116,39 @@ def test_a_model_that_cannot_be_copied_is_used_as_it_is():
     model = Layers().eval()
     model.remembered = model.conv.weight * 2  # a tensor with a history: deepcopy refuses
     classifier = Classifier(model, size=32)
-    assert folded(classifier, IMAGE) is classifier
+    with pytest.warns(UserWarning, match=r"batch norms of custom are not folded \(RuntimeError"):
+        assert folded(classifier, IMAGE) is classifier
+
+
+def test_a_refusal_says_by_how_much_the_scores_would_change():
+    twice = Layers(lambda m, x: m.norm(m.conv(x)).mean((2, 3)) + m.conv.weight.sum())  # a reader that nobody sees
+    with pytest.warns(UserWarning, match="not folded .its scores would change by [0-9]e[+-][0-9]+ of the largest"):
+        folded(Classifier(twice.eval(), size=32), IMAGE)
+
+
+@pytest.fixture
+def with_tf32() -> Iterator[None]:
+    before = tf32()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.usefixtures("with_tf32")
+def test_folding_is_compared_without_tf32_and_the_setting_comes_back():
+    """With TF32 on, scores move by 2e-3 of the largest, and the sound copy would be refused."""
+    seen = []
+    model = Layers(lambda m, x: (seen.append(tf32()), m.norm(m.conv(x)).mean((2, 3)))[1]).eval()
+    folded(Classifier(model, size=32), IMAGE)
+    assert set(seen) == {(False, False)}
+    assert tf32() == (True, True)
+    with pytest.raises(ZeroDivisionError), without_tf32():
+        raise ZeroDivisionError
+    assert tf32() == (True, True)
+
+
+def tf32() -> tuple[bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
 
 
 def test_batch_statistics_are_not_folded():
