@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import toy_work
 from conftest import hears_ctrl_c
 
 from inrexp.commands import schedule
@@ -20,21 +21,9 @@ def toy(name: str, minutes: str = "1 minute") -> Notebook:
     return Notebook(Path(f"01_{name}.ipynb"), name, minutes, {}, {}, "code", (f"{name}_one",))
 
 
-def _work(name: str, folder: Path) -> None:
-    """What stands in for a notebook: a figure, or what its name says."""
-    if name == "broken":
-        raise RuntimeError("broken failed in cell 3: KeyError: 'x'")
-    if name == "killed":
-        os._exit(7)
-    print("chatter that nobody sees")
-    (folder / f"{name}_one.png").write_bytes(os.environ["TOLD"].encode())
-    (folder / f"{name}.begun").write_text(str(time.monotonic()))
-    time.sleep(0.5)
-
-
 def go(records: list[Record], folder: Path, processes: int = 2) -> None:
     given = {one.notebook.name: (one.notebook.name, folder) for one in records}
-    run_side_by_side(records, _work, given, processes=processes, figures=folder, environment={"TOLD": "so"})
+    run_side_by_side(records, toy_work.work, given, processes=processes, figures=folder, environment={"TOLD": "so"})
 
 
 def test_each_notebook_has_a_line_with_its_figures_and_one_that_fails_stops_no_other(
