@@ -26,6 +26,7 @@ ORDER = (
     "datasets",
     "method",
     "methods",
+    "saved",
     "comparison",
     "metrics",
     "study",

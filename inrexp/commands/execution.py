@@ -15,7 +15,7 @@ import inrexp
 from inrexp.claims import REHEARSAL
 from inrexp.commands.notebooks import STAMP, Notebook, stamp_of
 from inrexp.commands.rehearsal import PREAMBLE
-from inrexp.files import written_whole
+from inrexp.files import source_digest, written_whole
 from inrexp.widgets.saved import tidy_widgets
 
 QUICK_TIMEOUT, FULL_TIMEOUT = 900, 12 * 3600  # seconds a cell
@@ -118,15 +118,6 @@ def run_in_place(notebook: Notebook, *, timeout: float) -> None:
     content.metadata[STAMP] = {"code": notebook.code, "version": inrexp.__version__, "arithmetic": arithmetic()}
     with written_whole(notebook.path) as temporary:
         nbformat.write(content, temporary)
-
-
-@functools.cache
-def source_digest() -> str:
-    """sha256 of the package's own files: an answer computed by other code is not this code's."""
-    folder, digest = Path(inrexp.__file__).parent, hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(f"{path.relative_to(folder).as_posix()}\n".encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 @functools.cache
