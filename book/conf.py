@@ -44,6 +44,7 @@ html_title = "inrexp"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": True, "secondary_sidebar_items": ["page-toc"]}
 html_show_sourcelink = False
 html_context = {"default_mode": "auto"}
+html_sidebars = {"index": [], "gallery": [], "method": []}
 html_static_path = ["_static"]
 html_css_files = ["explorer.css", "book.css"]
 html_js_files = ["explorer.js", "book.js"]

@@ -1,6 +1,6 @@
 """Fits the explanations of the book's first page and writes book/pictures: about 15 seconds a picture on two cores.
 
-The book itself executes nothing, so these files are committed.  python book/make_pictures.py [NAME ...]
+The book itself executes nothing, so these files are committed; run this again after a change of the default preset.  python book/make_pictures.py [NAME ...]
 """
 
 import json
@@ -13,9 +13,11 @@ from inrexp.widgets.scene import fine_crop, scene_of
 
 HERE = Path(__file__).parent / "pictures"
 PICTURES = {  # file, in the order shown -> its name below the photograph
+    "macaw": "macaw",
     "coffee": "coffee",
+    "penguins": "penguins",
     "chelsea": "cat",
-    "china": "palace",
+    "monarch": "butterfly",
     "flower": "daisy",
     "rocket": "rocket",
 }

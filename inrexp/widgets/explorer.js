@@ -167,6 +167,7 @@ const LINES = ["#ffb000", "#56b4e9", "#7ee081", "#f4a6d2", "#ff8a5c", "#e8e337"]
 
 const answerOf = (scene, name) => scene.answers.find((answer) => answer.name === name) ?? scene.answers[0];
 const isTogether = (scene, state) => Boolean(scene.together) && state.answer === TOGETHER;
+const measuredOutsides = (scene) => scene.offered.filter((name) => name in scene.outsides); // a notebook sorts keys
 const anySoft = (scene) => scene.answers.some((answer) => !answer.masks.binary);
 
 /** The positions of the slider: thousandths of the first answer's range, or the areas that it holds. */
@@ -257,7 +258,7 @@ function togetherView(scene, state) {
       kept: removed,
       seen: inverse(removed),
       seenTitle: `what is left without: p ${left.toFixed(2)}`,
-      outside: Object.keys(scene.outsides)[0], // under which the run measured it
+      outside: measuredOutsides(scene)[0], // under which the run measured it
     }],
     readouts: [["removed", `${count} of ${scene.answers.length}`], ["p left", left.toFixed(2)], ["area", percent(mean(removed.values))]],
     sentences: [`Without the first ${count} of ${scene.answers.length} explanations: p ${left.toFixed(2)} (${label}).`],
@@ -559,7 +560,9 @@ class Explorer {
     this.side = make("div", { className: "inrexp-side" }, this.plot.svg, this.threshold.element, this.controls);
     this.frame = make("div", { className: "inrexp-frame" },
       make("div", { className: "inrexp-main" }, this.pictures, this.area.element, this.readouts, this.progress, this.sentence, this.lower), this.side);
-    this.root.replaceChildren(make("div", { className: "inrexp", role: "group", "aria-label": this.title() }, this.frame, this.live));
+    const whole = { className: "inrexp", role: "group", "aria-label": this.title() };
+    whole["data-lm-suppress-shortcuts"] = "true"; // else JupyterLab takes the arrow keys from the sliders
+    this.root.replaceChildren(make("div", whole, this.frame, this.live));
     this.fillControls();
     if (focused) this.root.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
   }
@@ -591,7 +594,7 @@ class Explorer {
 
   /** What is measured, and where a kernel answers what it could measure. */
   outsides() {
-    return this.host.live ? this.scene.offered : Object.keys(this.scene.outsides);
+    return this.host.live ? this.scene.offered : measuredOutsides(this.scene);
   }
 
   setLive() {
@@ -750,7 +753,7 @@ function startState(scene) {
     answer: scene.answers[0]?.name ?? "",
     against: NOTHING,
     cut: false,
-    outside: Object.keys(scene.outsides)[0],
+    outside: measuredOutsides(scene)[0],
     count: scene.answers.length,
   };
 }

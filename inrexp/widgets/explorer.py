@@ -23,6 +23,7 @@ CONTROLS = ("answer", "against", "view", "outside", "threshold")
 NOTHING = ""  # against nothing
 STRIP = (0.025, 0.05, 0.1, 0.15, 0.2)  # areas of the static picture for renderers without widgets
 PICTURE_OUTSIDES = ("blur 20 px",)  # while there is no answer
+MOVED = {"sync": True, "echo_update": False}  # an echo from a slow kernel would move the slider back under the hand
 HERE = Path(__file__).parent
 
 
@@ -46,13 +47,13 @@ class Explorer(anywidget.AnyWidget):
     _css = HERE / "explorer.css"
     scene = traitlets.Dict().tag(sync=True)
     growing = traitlets.Dict().tag(sync=True)  # the mask of a fit that runs: mask, area, p, step, steps, left
-    area = traitlets.Float(0.1).tag(sync=True)
-    threshold = traitlets.Float(0.5).tag(sync=True)
-    answer = traitlets.Unicode().tag(sync=True)
-    against = traitlets.Unicode(NOTHING).tag(sync=True)
-    cut = traitlets.Bool(False).tag(sync=True)
-    outside = traitlets.Unicode().tag(sync=True)
-    count = traitlets.Int(0).tag(sync=True)
+    area = traitlets.Float(0.1).tag(**MOVED)
+    threshold = traitlets.Float(0.5).tag(**MOVED)
+    answer = traitlets.Unicode().tag(**MOVED)
+    against = traitlets.Unicode(NOTHING).tag(**MOVED)
+    cut = traitlets.Bool(False).tag(**MOVED)
+    outside = traitlets.Unicode().tag(**MOVED)
+    count = traitlets.Int(0).tag(**MOVED)
 
     def __init__(
         self,
@@ -86,7 +87,7 @@ class Explorer(anywidget.AnyWidget):
         widget = cls.__new__(cls)
         widget.answers = {}
         scene = picture_scene(image, PICTURE_OUTSIDES)
-        anywidget.AnyWidget.__init__(widget, scene=scene, outside=next(iter(scene["outsides"])))
+        anywidget.AnyWidget.__init__(widget, scene=scene, outside=scene["offered"][0])
         widget.on_msg(widget._asked)
         return widget
 
@@ -132,9 +133,13 @@ class Explorer(anywidget.AnyWidget):
         """Masks of each answer over five areas as JPEG, base64."""
         low, high = (pick(one.area_range[i] for one in self.answers.values()) for i, pick in enumerate((max, min)))
         held = next((one.held_areas for one in self.answers.values() if one.held_areas), None)
-        areas = held or [area for area in STRIP if low - 1e-6 <= area <= high + 1e-6] or [low, high]
+        areas = (
+            (held and held[:: len(held) // 5 + 1])
+            or [area for area in STRIP if low - 1e-6 <= area <= high + 1e-6]
+            or [low, high]
+        )
         figure, buffer = strips(self.answers, areas), io.BytesIO()
-        figure.savefig(buffer, format="jpeg", dpi=100, pil_kwargs={"quality": 80})
+        figure.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 75})
         plt.close(figure)
         return base64.b64encode(buffer.getvalue()).decode()
 
@@ -155,7 +160,7 @@ def _shown_first(scene: Scene, start: float) -> dict[str, Any]:
         "area": min(areas, key=lambda area: abs(area - start)),
         "threshold": scene["threshold"],
         "answer": scene["answers"][0]["name"],
-        "outside": next(iter(scene["outsides"])),
+        "outside": scene["offered"][0],
         "count": len(scene["answers"]),
     }
 
