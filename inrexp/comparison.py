@@ -1,4 +1,4 @@
-"""The methods that the paper compares, as records; METHODS holds them, and a reader's own beside them."""
+"""The methods that the paper compares (section 3.4), as records; METHODS holds them, and a reader's own beside them."""
 
 from collections.abc import Sequence
 

@@ -13,7 +13,7 @@ NAMES = ("packaged", *IMAGENET_S, "voc07", "voc07-difficult", "folder")
 
 
 def load_dataset(name: str, folder: "str | Path | None" = None) -> Dataset:
-    """A data set by name.
+    """A data set by name; the paper's two stand in section 3.3.2.
 
     name: one of `NAMES`.  folder: where it lies, if not at its place under `files.data_folder()`.
     Raises LookupError for an unknown name, FileNotFoundError that says what to get, from whom, and where to put it.

@@ -32,7 +32,7 @@ def lattice_size(size: tuple[int, int], margin: int = 0) -> tuple[int, int]:
 
 
 def smooth_max_lattice(lattice: torch.Tensor, oversample: int = 2) -> torch.Tensor:
-    """The filter at `oversample`^2 points a lattice cell, which is all that its 21 px kernel can tell apart.
+    """The filter of section 3.1 at `oversample`^2 points a lattice cell, all that its 21 px kernel can tell apart.
 
     lattice: (n, 1, gh, gw) in [0, 1], float32 or float64, cell centres STEP px apart, 0 outside.
     Returns (n, 1, gh * oversample, gw * oversample) in [0, 1].  oversample = STEP gives every pixel: the exact filter.
