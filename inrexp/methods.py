@@ -49,17 +49,27 @@ def explain(
     preset: str | FitConfig = DEFAULT,
     seed: int = 0,
     steps: int | None = None,
+    saliency: torch.Tensor | None = None,
     progress: bool = True,
     callback: Callback | None = None,
 ) -> Explanation:
     """The paper's method on one picture: an INR fitted to eq. 2, one mask for every area (section 3.1).
 
     target: class index, label, several indices, or None for the top-1 class.  steps: other than the preset's.
+    saliency: scores (1, 1, h, w) of any method, whose ranking the field starts from instead of the preset's start.
     callback: called every few steps with (step, {"loss", "probability"}, source); it may raise `Cancelled`.
     Ctrl-C and `Cancelled` keep what was fitted so far; the explanation's outcome says so.
     """
     return explain_batch(
-        classifier, [picture], [target], preset=preset, seeds=seed, steps=steps, progress=progress, callback=callback
+        classifier,
+        [picture],
+        [target],
+        preset=preset,
+        seeds=seed,
+        steps=steps,
+        saliencies=None if saliency is None else [saliency],
+        progress=progress,
+        callback=callback,
     )[0]
 
 
@@ -71,13 +81,14 @@ def explain_batch(
     preset: str | FitConfig = DEFAULT,
     seeds: int | Sequence[int] = 0,
     steps: int | None = None,
+    saliencies: Sequence[torch.Tensor] | None = None,
     max_batch: int = 64,
     progress: bool = True,
     callback: Callback | None = None,
 ) -> list[Explanation]:
     """`explain` for several pictures, targets or seeds at once, in shared classifier passes.
 
-    pictures, targets, seeds: one entry an explanation; a list of one entry, and a single seed, count for all.
+    pictures, targets, seeds, saliencies: one entry an explanation; a list of one, and a single seed, count for all.
     targets: None explains each picture's top-1 class.
     max_batch: pictures in one classifier pass, which bounds memory.
     Returns one explanation for each entry, in their order; after Ctrl-C or `Cancelled` those that were begun.
@@ -88,6 +99,7 @@ def explain_batch(
         "pictures": list(pictures),
         "targets": [None] if targets is None else list(targets),
         "seeds": [seeds] if isinstance(seeds, int) else list(seeds),
+        "saliencies": [None] if saliencies is None else list(saliencies),
     }
     count = max(len(entries) for entries in listed.values())
     for name, entries in listed.items():
@@ -95,8 +107,11 @@ def explain_batch(
             raise ValueError(f"{name} must have one entry or as many as the longest list, {count}, got {len(entries)}")
     images = [as_image(classifier, one) for one in listed["pictures"]]
     images = images * count if len(images) == 1 else images
-    each = zip(images, _spread(listed["targets"], count), _spread(listed["seeds"], count), strict=True)
-    problems = [Problem(image, classifier.target(wanted, image), seed) for image, wanted, seed in each]
+    others = (_spread(listed[name], count) for name in ("targets", "seeds", "saliencies"))
+    problems = [
+        Problem(image, classifier.target(wanted, image), seed, saliency=saliency)
+        for image, wanted, seed, saliency in zip(images, *others, strict=True)
+    ]
     fitted = fit(classifier, problems, config, max_batch=max_batch, progress=progress, callback=callback)
     return [
         Explanation.of_fit(one, classifier, problem.image, problem.target, config, problem.seed)

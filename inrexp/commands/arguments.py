@@ -10,6 +10,7 @@ from inrexp.files import picture_table
 
 PRESETS = (
     "crisp",
+    "draft",
     "paper",
     "paper_lattice",
     "extremal_perturbation",

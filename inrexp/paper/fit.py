@@ -12,11 +12,12 @@ from inrexp.models.classifier import Classifier, Target, frozen
 from inrexp.models.folding import folded
 from inrexp.paper.inr import MaskField
 from inrexp.paper.lattice import MaskLattice
-from inrexp.paper.masks import RANKED, MaskSource, sharpen
+from inrexp.paper.masks import RANKED, MaskSource, area_level, sharpen
 from inrexp.paper.objectives import area_penalty, loss, pairwise_overlap, reward
 from inrexp.paper.outcome import Cancelled, Outcome
 from inrexp.paper.perturb import Perturbation
 from inrexp.paper.settings import FitConfig, LatticeSettings
+from inrexp.paper.starts import start_fields
 from inrexp.seeds import generator
 
 EMPTY, FULL = 0.05, 0.95  # a field's largest value, and its mean, beyond which its masks say nothing
@@ -29,12 +30,14 @@ class Problem:
     """One picture, what to explain in it, and a seed.
 
     image: (1, 3, h, w) in [0, 1].  baseline: M^b of eq. 6, (1, 1, h, w), or None.
+    saliency: scores (1, 1, h, w) whose ranking the field starts from, instead of `FitConfig.start`'s; or None.
     """
 
     image: torch.Tensor
     target: Target
     seed: int = 0
     baseline: torch.Tensor | None = None
+    saliency: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ Callback = Callable[[int, dict[str, float], MaskSource], None]
 
 
 def make_source(config: FitConfig, size: tuple[int, int], seeds: Sequence[int]) -> MaskSource:
-    """What the settings fit, not fitted yet: one problem for each seed, for pictures of `size` (h, w) px."""
+    """What the settings fit, before it is fitted: a problem for each seed, for pictures of `size` (h, w) px."""
     if isinstance(config.source, LatticeSettings):
         source: MaskSource = MaskLattice(size, len(seeds), config.source)
     else:
@@ -77,8 +80,8 @@ def fit(
 
     Batching should not change a result, but tiny rounding differences can grow during the fit.
     max_batch: pictures in one classifier pass, which bounds memory; more problems run one group after another.
-    callback: called every few steps with (step, {"loss", "probability"}, the stacked source); it may raise `Cancelled`.
-    Ctrl-C and `Cancelled` end the fit: what was fitted so far is kept, problems not begun are missing from the result.
+    callback: called every few steps with (step, {"loss", "probability"}, the stacked source).
+    Ctrl-C and `Cancelled` in a callback end the fit: what was fitted is kept, problems not begun are missing.
     Raises ValueError for problems without a common size or with a baseline of another size.
     """
     _check(problems, max_batch)
@@ -95,8 +98,8 @@ def fit(
                 raise
             stopped = "interrupted"
         if stopped:
-            left = len(problems) - len(fitted)
-            warnings.warn(f"The fit was {stopped}. What was fitted is kept; {left} not begun.", stacklevel=2)
+            kept = f"What was fitted is kept; {len(problems) - len(fitted)} not begun."
+            warnings.warn(f"The fit was {stopped}. {kept}", stacklevel=2)
             break
     for index, one in enumerate(fitted):
         if one.outcome.failed:
@@ -110,10 +113,9 @@ def _check(problems: Sequence[Problem], max_batch: int) -> None:
         raise ValueError("problems must hold at least one Problem, got none")
     if max_batch < 1:
         raise ValueError(f"max_batch must be 1 picture or more, got {max_batch}")
-    sizes = {tuple(problem.image.shape) for problem in problems}
-    if len(sizes) > 1:
-        raise ValueError(f"problems must have images of one size to share a batch, got {sorted(sizes)}")
-    (shape,) = sizes
+    shape, *others = sorted({tuple(problem.image.shape) for problem in problems})
+    if others:
+        raise ValueError(f"problems must have images of one size to share a batch, got {[shape, *others]}")
     if len(shape) != 4 or shape[:2] != (1, 3):
         raise ValueError(f"problems must have images (1, 3, h, w), got {shape}: one Problem for each picture")
 
@@ -131,23 +133,25 @@ class _Group:
         self.source.to(device=images.device, dtype=images.dtype)
         self.areas = drawn_areas(config, [problem.seed for problem in problems]).to(images)  # (p, steps, k)
         self.baseline = _stacked_baselines(problems, images)
+        if isinstance(self.source, MaskField):
+            start_fields(self.source, classifier, problems, config)
         probabilities = classifier.probabilities(images)  # also checks the model's output before any work is done
         self.target = torch.zeros_like(probabilities)
         for row, problem in zip(self.target, problems, strict=True):
             row[list(problem.target.indices)] = 1
         outside = classifier.mean_colour.to(images)
-        perturbation = Perturbation(images, config.perturbation, config.blur_sigma, outside=outside)
-        self.shown = perturbation.mapped(classifier.normalise)  # once: it commutes with eq. 1
+        shown = Perturbation(images, config.perturbation, config.blur_sigma, outside=outside)
+        self.shown = shown.mapped(classifier.normalise)  # once: it commutes with eq. 1
 
     def descend(self, *, progress: bool, callback: Callback | None) -> list[Fitted]:
         """All steps of the fit, and what they leave of each problem."""
         steps, count = self.config.steps, len(self.problems)
         parameters = list(self.source.parameters())
         optimiser = self.config.descent.over(parameters)
-        history = torch.zeros(len(HISTORY), steps, count, device=self.areas.device, dtype=self.areas.dtype)
+        history = self.areas.new_zeros(len(HISTORY), steps, count)
         good = [parameter.detach().clone() for parameter in parameters]
-        alive = torch.ones(count, dtype=torch.bool, device=self.areas.device)
-        died = torch.full((count,), steps, device=self.areas.device)
+        alive = self.areas.new_ones(count, dtype=torch.bool)
+        died = self.areas.new_full((count,), steps, dtype=torch.int64)
         done, begun = 0, time.perf_counter()
         title = f"{count} masks" if count > 1 else self.problems[0].target.label
         bar = tqdm(total=steps, desc=title, unit="step", disable=not progress, leave=False)
@@ -193,16 +197,16 @@ class _Group:
         mask, ranked = self.source.soft(self.areas[:, step])
         if config.sharpness is not None:
             beta = config.sharpness.at(step, steps)
-            mask, ranked = sharpen(mask, beta), sharpen(ranked, min(beta, RANKED))
+            level = self._level(ranked if config.is_field else mask.flatten(2), step, beta)  # no lattice's margin
+            mask, ranked = sharpen(mask.flatten(0, 1), beta, level).view_as(mask), sharpen(ranked, min(beta, RANKED))
         outputs = self.source.outputs
         areas = self.areas[:, step].repeat_interleave(outputs, 1)  # (p, k): k counts every output of an area
         seen = self.shown(mask)
         if config.flip and step % 2 == 0:
             seen = seen.flip(-1)
         scores = self.classifier.scores(seen.flatten(0, 1), normalised=True)  # (p * k, C)
-        problems, k = areas.shape
-        target = self.target.repeat_interleave(k, 0)
-        dice_weight, activation = config.dice_weight.at(step, steps), self.classifier.activation
+        (problems, k), activation = areas.shape, self.classifier.activation
+        target, dice_weight = self.target.repeat_interleave(k, 0), config.dice_weight.at(step, steps)
         value = loss(
             scores,
             target,
@@ -221,8 +225,16 @@ class _Group:
         with torch.no_grad():
             p = reward(scores, target, "probability", activation).view(problems, k)
             penalty = area_penalty(ranked.flatten(0, 1)[:, None], areas.flatten()).view(problems, k)
-            rows = [value.detach(), p, penalty, areas]
-        return value.sum(1), torch.stack([row.mean(1) for row in rows])
+            terms = torch.stack([row.mean(1) for row in (value, p, penalty, areas)])
+        return value.sum(1), terms
+
+    def _level(self, values: torch.Tensor, step: int, beta: float) -> torch.Tensor | None:
+        """The level of the sharpening, on its way from 1/2 to the area's own.  values: (p, k, n).  (p * k,) or None."""
+        moved = self.config.level_at(step)
+        if moved == 0:
+            return None
+        areas = self.areas[:, step].repeat_interleave(self.source.outputs, 1).flatten()
+        return (1 - moved) / 2 + moved * area_level(values.flatten(0, 1), areas, beta)
 
     def _fitted(self, history: torch.Tensor, died: list[int], done: int, seconds: float) -> list[Fitted]:
         fitted = []

@@ -12,6 +12,7 @@ from torch import nn
 
 from inrexp.paper.settings import FieldSettings, LatticeSettings
 
+BISECTIONS = 20  # of the area's own level: it is then known to a millionth
 RANKED = 4.0  # the area penalty sees masks no sharper: beyond it a value far from 1/2 has no gradient left
 
 
@@ -57,12 +58,35 @@ class MaskSource(nn.Module):
         return single
 
 
-def sharpen(mask: torch.Tensor, sharpness: float) -> torch.Tensor:
-    """Heaviside projection about 1/2 (Wang, Lazarov, Sigmund 2011): 0, 1/2 and 1 stay, all else moves off 1/2.
+def sharpen(mask: torch.Tensor, sharpness: float, level: torch.Tensor | None = None) -> torch.Tensor:
+    """Heaviside projection (Wang, Lazarov, Sigmund 2011): values above the level move towards 1, others towards 0.
 
-    sharpness: beta, above 0; at 8 a value of 0.6 becomes 0.83, at 32 it is 1.00.
+    sharpness: beta, above 0; at 8 and a level of 1/2 a value of 0.6 becomes 0.83, at 32 it is 1.00.
+    level: (n,), one for each mask (n, ...); None is 1/2, about which 0 and 1 stay what they are.
     """
-    return 0.5 + 0.5 * torch.tanh(sharpness * (mask - 0.5)) / math.tanh(0.5 * sharpness)
+    if level is None:
+        return 0.5 + 0.5 * torch.tanh(sharpness * (mask - 0.5)) / math.tanh(0.5 * sharpness)
+    return 0.5 + 0.5 * torch.tanh(sharpness * (mask - level.view(-1, *[1] * (mask.dim() - 1))))
+
+
+def area_level(values: torch.Tensor, areas: torch.Tensor, sharpness: float) -> torch.Tensor:
+    """tau_a, the level about which sharpened values have the mean a: mean sigmoid(2 beta (v - tau_a)) = a.
+
+    It is found by bisection. Its gradient is the implicit one, d tau = sum(w dv) with w = s (1 - s) normalised, so
+    that a step which lifts all values alike changes nothing.
+    values: (n, m).  areas: (n,), fractions.  sharpness: beta, above 0.  Returns (n,).
+    """
+    with torch.no_grad():
+        low, high = values.amin(1) - 3 / sharpness, values.amax(1) + 3 / sharpness
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            above = torch.sigmoid(2 * sharpness * (values - middle[:, None])).mean(1) > areas
+            low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+        level = (low + high) / 2
+        share = torch.sigmoid(2 * sharpness * (values - level[:, None]))
+        weight = share * (1 - share)
+        weight = weight / weight.sum(1, keepdim=True).clamp_min(1e-12)
+    return level + (weight * (values - values.detach())).sum(1)
 
 
 def keep_largest(mask: torch.Tensor, areas: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from inrexp.paper.smallest_area import PAPER_AREAS
 
 FEATURES = ("gaussian", "octaves", "none")
 OPTIMISERS = ("adam", "sgd")
+STARTS = ("grad_cam",)
 
 
 def _check(section: object, checks: dict[str, tuple[bool, str]]) -> None:
@@ -60,6 +61,7 @@ class Descent:
     """How an optimiser goes down the loss.
 
     optimiser: "adam" (section 3.4), or "sgd" with extremal perturbations' momentum and dampening of 0.9.
+    beta2: Adam's memory of squared gradients; 0.999 is its own default, a short fit forgets faster.
     lr: the learning rate.  lr_end: where it ends after half a cosine; None keeps it constant.
     warmup: the share of the steps, in [0, 1), over which the rate rises from 0. Adam's first steps have full length
         whatever the gradient, and at 2e-3 they drove 3 of 36 fields into the sigmoid's dead end.
@@ -69,6 +71,7 @@ class Descent:
     lr: float = 1e-4
     lr_end: float | None = None
     warmup: float = 0.0
+    beta2: float = 0.999
 
     def __post_init__(self) -> None:
         _check(
@@ -78,6 +81,7 @@ class Descent:
                 "lr": (self.lr > 0, "above 0"),
                 "lr_end": (self.lr_end is None or self.lr_end >= 0, "0 or more, or None"),
                 "warmup": (0 <= self.warmup < 1, "in [0, 1)"),
+                "beta2": (0 <= self.beta2 < 1, "in [0, 1)"),
             },
         )
 
@@ -94,7 +98,8 @@ class Descent:
         parameters = list(parameters)
         if self.optimiser == "sgd":
             return torch.optim.SGD(parameters, self.lr, momentum=0.9, dampening=0.9)
-        return torch.optim.Adam(parameters, self.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
+        betas = (0.9, self.beta2)
+        return torch.optim.Adam(parameters, self.lr, betas=betas, fused=parameters[0].device.type in ("cpu", "cuda"))
 
 
 @dataclass(frozen=True)
@@ -179,6 +184,9 @@ class FitConfig:
         mask for good, so it may grow.
     sharpness: beta of `masks.sharpen`. None leaves the masks soft (the paper). Otherwise the classifier sees masks that
         are sharpened towards 0 and 1 while they are fitted, and the fitted masks are 0 or 1 in their very area.
+    level: the shares of the steps between which the level of the sharpening moves from 1/2 to the area's own
+        (`masks.area_level`), so that the masks meet their area while they are fitted; None keeps it at 1/2.
+    start: "grad_cam" fits the field to the nested masks of GradCAM's ranking first (`starts`); None is random weights.
     reward: "probability" (the paper), "log_probability" or "score".
     perturbation: "blur" (the paper), "fade", or "levels" (extremal perturbations).
     blur_sigma: px; the paper names no value, 20 is extremal perturbations' strongest blur.
@@ -194,6 +202,8 @@ class FitConfig:
     area_weight: Growth = Growth(1.0)
     dice_weight: Growth = Growth(1.0)
     sharpness: Growth | None = None
+    level: tuple[float, float] | None = None
+    start: str | None = None
     reward: str = "probability"
     perturbation: str = "blur"
     blur_sigma: float = BLUR_SIGMA
@@ -213,11 +223,26 @@ class FitConfig:
                 "area_range": (0 < low < high <= 1, "(low, high) with 0 < low < high <= 1"),
                 "area_weight": (self.area_weight.start > 0, "above 0"),
                 "sharpness": (self.sharpness is None or self.sharpness.start > 0, "above 0, or None"),
+                "level": (
+                    self.level is None or (self.sharpness is not None and 0 <= self.level[0] < self.level[1] <= 1),
+                    "two shares of the steps, the first below the second, for masks with a sharpness, or None",
+                ),
+                "start": (
+                    self.start is None or (self.start in STARTS and self.is_field),
+                    f"one of {STARTS} for a field, or None",
+                ),
                 "reward": (self.reward in REWARDS, f"one of {REWARDS}"),
                 "perturbation": (self.perturbation in PERTURBATIONS, f"one of {PERTURBATIONS}"),
                 "blur_sigma": (self.blur_sigma > 0, "above 0 px"),
             },
         )
+
+    def level_at(self, step: int) -> float:
+        """How far the sharpening's level has moved at a step, from 0 (at 1/2) to 1 (at the area's own)."""
+        if self.level is None:
+            return 0.0
+        begin, end = self.level
+        return min(1.0, max(0.0, (step / self.steps - begin) / (end - begin)))
 
     @property
     def is_field(self) -> bool:

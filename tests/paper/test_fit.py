@@ -93,7 +93,11 @@ def test_the_loss_is_equation_two_and_with_a_baseline_equation_six(planted: Plan
     "settings",
     [
         {},
-        {"reward": "log_probability", "perturbation": "fade", "sharpness": Growth(2.0, 8.0)},
+        {
+            "reward": "log_probability",
+            "perturbation": "fade",
+            "sharpness": Growth(2.0, 8.0),
+        },
         {"source": FieldSettings(grid=5, features="octaves", octaves=2, hidden=5, layers=2)},
         {"source": FieldSettings(grid="lattice", hidden=5, layers=2, feature_count=6, outputs=2)},
         {
@@ -204,6 +208,8 @@ def test_a_baseline_pushes_the_mask_to_the_other_patch(planted_pair: Planted):
         {"reward": "score"},
         {"sharpness": Growth(1.0, 16.0)},
         {"flip": True},
+        {"sharpness": Growth(1.0, 16.0), "level": (0.2, 0.6)},
+        {"start": "grad_cam"},
         {"descent": Descent("sgd", lr=1e-3)},
         {"descent": Descent(lr=1e-3, lr_end=1e-4, warmup=0.2)},
         {"areas_per_step": 1},

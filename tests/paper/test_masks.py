@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from inrexp.paper.inr import MaskField
-from inrexp.paper.masks import RANKED, keep_largest, sharpen
+from inrexp.paper.masks import RANKED, area_level, keep_largest, sharpen
 from inrexp.paper.settings import FieldSettings
 
 SMALL = FieldSettings(grid="lattice", hidden=16, layers=3, feature_count=12, scale=1.0)
@@ -80,3 +80,29 @@ def test_a_problem_taken_out_is_as_hard_as_the_others():
     single = field.problem(1)
     assert single.hard
     assert torch.equal(single(AREAS)[0], field(AREAS.expand(2, -1))[1])
+
+
+def test_about_its_own_level_a_sharpened_mask_has_the_area():
+    values = torch.rand(3, 4000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 2
+    areas = torch.tensor([0.05, 0.1, 0.3], dtype=torch.float64)
+    for sharpness in (2.0, 64.0):
+        level = area_level(values, areas, sharpness)
+        assert sharpen(values, sharpness, level).mean(1).tolist() == pytest.approx(areas.tolist(), abs=1e-4)
+
+
+def test_the_level_has_the_implicit_gradient():
+    values = torch.rand(1, 30, generator=torch.Generator().manual_seed(1), dtype=torch.float64).requires_grad_()
+    areas = torch.tensor([0.2], dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(area_level(values, areas, 4.0).sum(), values)
+    assert float(gradient.sum()) == pytest.approx(1.0)  # lifting all values alike lifts the level alike
+    nudge = torch.zeros_like(values)
+    nudge[0, 7] = 1e-3
+    ends = [area_level((values + sign * nudge).detach(), areas, 4.0).item() for sign in (1, -1)]
+    assert (ends[0] - ends[1]) / 2e-3 == pytest.approx(float(gradient[0, 7]), abs=2e-3)
+
+
+def test_lifting_all_values_alike_changes_nothing_about_the_own_level():
+    values = torch.rand(1, 50, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    areas = torch.tensor([0.1], dtype=torch.float64)
+    first, lifted = (sharpen(one, 16.0, area_level(one, areas, 16.0)) for one in (values, values + 0.3))
+    assert torch.allclose(first, lifted, atol=1e-4)

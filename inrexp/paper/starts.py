@@ -1,0 +1,114 @@
+"""Where a field starts: fitted to the nested masks of a ranking of the pixels, before the first classifier pass."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from inrexp.baselines.grad_cam import grad_cam_map
+from inrexp.models.classifier import Classifier, Target
+from inrexp.paper.inr import MaskField
+from inrexp.paper.perturb import Perturbation
+from inrexp.paper.settings import FitConfig
+from inrexp.seeds import generator
+
+STEPS = 60  # of Adam, one area each; 150 steps of four areas took six times as long and fitted no better masks
+RATE = 4e-3
+CLAMP = 0.1  # masks of the start lie in [0.1, 0.9]: a sigmoid nearer to 0 or 1 hardly moves again
+
+
+def start_fields(field: MaskField, classifier: Classifier, problems: Sequence[Any], config: FitConfig) -> None:
+    """Let every stacked field start where its problem or the settings say; where neither does, it stays at random.
+
+    problems: as `fit.Problem`, with image, target, seed, baseline and saliency. A problem's own scores come before
+        `FitConfig.start`.
+    Raises ValueError for scores that rank nothing.
+    """
+    rankings: list[torch.Tensor | None] = []
+    for one in problems:
+        if one.saliency is not None:
+            rankings.append(ranking(checked_saliency(one.saliency, one.image)))
+        elif config.start == "grad_cam":
+            what = config.perturbation
+            rankings.append(grad_cam_ranking(classifier, one.image, one.target, one.baseline, what))
+        else:
+            rankings.append(None)
+    start_from_rankings(field, rankings, [one.seed for one in problems])
+
+
+def checked_saliency(saliency: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """Scores that rank the pixels of an image, (1, 1, h, w), as they came.
+
+    Raises ValueError for a map of another size, and for one that ranks nothing: constant, or not finite.
+    """
+    wanted = (1, 1, *image.shape[-2:])
+    if tuple(saliency.shape) != wanted:
+        raise ValueError(f"saliency must be {wanted} like the image, got {tuple(saliency.shape)}: interpolate it first")
+    if not bool(torch.isfinite(saliency).all()):
+        raise ValueError("saliency must hold finite scores, got NaN or infinite ones: check how it was made")
+    if bool(saliency.min() == saliency.max()):
+        raise ValueError("saliency must rank the pixels, got a constant map: give another, or none for random weights")
+    return saliency
+
+
+def ranking(saliency: torch.Tensor) -> torch.Tensor:
+    """Share of the pixels that score higher, in [0, 1): the mask of the top a of them is where it is below a.
+
+    saliency: (1, 1, h, w), unbounded.  Of equal scores the upper left comes first.
+    """
+    order = saliency.flatten().argsort(descending=True, stable=True)
+    share = torch.arange(order.numel(), device=order.device, dtype=saliency.dtype) / order.numel()
+    return torch.empty_like(share).scatter_(0, order, share).view_as(saliency)
+
+
+def grad_cam_ranking(
+    classifier: Classifier, image: torch.Tensor, target: Target, baseline: torch.Tensor | None, perturbation: str
+) -> torch.Tensor | None:
+    """GradCAM's ranking of what the baseline leaves, so that the next explanation does not start as the last one.
+
+    image: (1, 3, h, w).  baseline: M^b of eq. 6, (1, 1, h, w), or None.  perturbation: what stands in its place.
+    Returns (1, 1, h, w), or None, with a warning, for a model or a picture that GradCAM cannot rank.
+    """
+    try:
+        if baseline is not None:
+            outside = classifier.mean_colour.to(image)
+            image = Perturbation(image, perturbation, outside=outside)((1 - baseline.to(image))[None])[0]
+        return ranking(checked_saliency(grad_cam_map(classifier, image, target), image))
+    except ValueError as error:
+        warnings.warn(f"GradCAM gives no ranking to start from ({error}). The field starts at random.", stacklevel=2)
+        return None
+
+
+def start_from_rankings(field: MaskField, rankings: Sequence[torch.Tensor | None], seeds: Sequence[int]) -> None:
+    """Fit every stacked field to the nested masks of its ranking, by binary cross-entropy on the field's own grid.
+
+    rankings: of each problem, (1, 1, h, w), or None to leave its field at random.
+    seeds: one a problem, for the areas drawn; the weights differ by seed already. No classifier is asked.
+    """
+    if all(one is None for one in rankings):
+        return
+    low, high = field.area_range
+    parameters = list(field.parameters())
+    like = parameters[0].detach()
+    known = torch.tensor([one is not None for one in rankings], device=like.device)
+    anything = like.new_zeros(1, 1, *field.size)
+    stacked = torch.cat([anything if one is None else one.to(like) for one in rankings])  # (p, 1, h, w)
+    before = [parameter.detach().clone() for parameter in parameters]
+    generators = [generator(seed, "start") for seed in seeds]
+    optimiser = torch.optim.Adam(parameters, RATE, fused=like.device.type in ("cpu", "cuda"))
+    for _ in range(STEPS):
+        drawn = torch.cat([torch.rand(1, 1, generator=one) for one in generators]).to(like)
+        areas = low + (high - low) * drawn  # (p, 1)
+        top = (stacked < areas[..., None, None]).to(like.dtype)
+        wanted = F.interpolate(top, size=field.points_shape, mode="area").clamp(CLAMP, 1 - CLAMP)  # (p, 1, gh, gw)
+        wanted = wanted.repeat_interleave(field.outputs, 0)
+        values = field.values(areas).clamp(1e-6, 1 - 1e-6)
+        optimiser.zero_grad(set_to_none=True)
+        F.binary_cross_entropy(values, wanted, reduction="none").mean((1, 2, 3)).sum().backward()
+        optimiser.step()
+    with torch.no_grad():
+        for parameter, old in zip(parameters, before, strict=True):
+            parameter.grad = None
+            parameter.copy_(torch.where(known.view(-1, *[1] * (old.dim() - 1)), parameter, old))

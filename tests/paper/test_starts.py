@@ -1,0 +1,129 @@
+"""Where a field starts: on the nested masks of a ranking, GradCAM's or a reader's; and what ranks nothing."""
+
+import dataclasses
+import warnings
+
+import pytest
+import torch
+from conftest import FIRST_BOX, QUICK_FIT, SECOND_BOX, Planted, plant, precision
+from torch import nn
+
+from inrexp.methods import explain, explain_batch
+from inrexp.models.classifier import Classifier, Target
+from inrexp.paper.fit import Problem, fit
+from inrexp.paper.inr import MaskField
+from inrexp.paper.masks import keep_largest
+from inrexp.paper.settings import FitConfig, LatticeSettings
+from inrexp.paper.starts import checked_saliency, grad_cam_ranking, ranking, start_from_rankings
+
+STRIPES = Target((1,), "stripes")
+STARTED = dataclasses.replace(QUICK_FIT, steps=1, start="grad_cam")
+AREAS = torch.tensor([0.1, 0.2, 0.4])
+
+
+def blob(top: int, left: int) -> torch.Tensor:
+    """Scores that fall off from a point, (1, 1, 112, 112)."""
+    y, x = torch.meshgrid(torch.arange(112.0), torch.arange(112.0), indexing="ij")
+    return -torch.hypot(y - top, x - left)[None, None]
+
+
+def test_a_ranking_is_the_share_of_better_pixels():
+    scores = torch.tensor([5.0, 9.0, -1.0, 9.0]).view(1, 1, 2, 2)
+    assert ranking(scores).flatten().tolist() == [0.5, 0.0, 0.75, 0.25]  # of the two nines the upper left first
+
+
+@pytest.mark.parametrize(
+    ("saliency", "message"),
+    [
+        (torch.zeros(1, 1, 8, 8), r"saliency must be \(1, 1, 112, 112\) like the image, got \(1, 1, 8, 8\)"),
+        (torch.ones(1, 1, 112, 112), "got a constant map"),
+        (torch.full((1, 1, 112, 112), torch.nan), "got NaN or infinite"),
+    ],
+)
+def test_a_map_that_ranks_nothing_is_refused(planted: Planted, saliency: torch.Tensor, message: str):
+    with pytest.raises(ValueError, match=message):
+        checked_saliency(saliency, planted.image)
+    with pytest.raises(ValueError, match=message):
+        explain(planted.classifier, planted.image, 1, preset=QUICK_FIT, saliency=saliency, progress=False)
+
+
+def test_a_start_is_for_fields():
+    with pytest.raises(ValueError, match="start must be one of .* for a field, or None"):
+        FitConfig(start="grad_cam", source=LatticeSettings())
+    with pytest.raises(ValueError, match="start must be"):
+        FitConfig(start="occlusion")
+    with pytest.raises(ValueError, match="level must be"):
+        FitConfig(level=(0.2, 0.6))  # nothing is sharpened
+
+
+def test_the_fields_first_masks_are_those_of_the_ranking():
+    field = MaskField((112, 112), [0, 1], QUICK_FIT.source, area_range=(0.1, 0.4))
+    maps = [blob(30, 30), blob(80, 70)]
+    start_from_rankings(field, [ranking(one) for one in maps], [0, 1])
+    field.hard = True
+    masks = field(AREAS.expand(2, -1))
+    for mask, saliency in zip(masks, maps, strict=True):
+        wanted = keep_largest(saliency, AREAS)
+        overlap = torch.minimum(mask, wanted).sum((1, 2, 3)) / wanted.sum((1, 2, 3))
+        assert float(overlap.min()) > 0.75
+    assert all(parameter.grad is None for parameter in field.parameters())
+
+
+def test_a_problem_without_a_ranking_keeps_its_random_weights_beside_one_that_has_it():
+    fresh = MaskField((112, 112), [0, 1], QUICK_FIT.source)
+    field = MaskField((112, 112), [0, 1], QUICK_FIT.source)
+    start_from_rankings(field, [None, ranking(blob(30, 30))], [0, 1])
+    for mine, before in zip(field.parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(mine[0], before[0])
+        assert not torch.equal(mine[1], before[1])
+
+
+def test_grad_cam_s_start_lies_on_the_object_before_the_first_step(planted: Planted):
+    (started,) = fit(planted.classifier, [Problem(planted.image, STRIPES)], STARTED, progress=False)
+    (random,) = fit(planted.classifier, [Problem(planted.image, STRIPES)], dataclasses.replace(STARTED, start=None))
+    on_the_object = []
+    for one in (started, random):
+        one.source.hard = True
+        on_the_object.append(precision(one.source(torch.tensor([[0.1]]))[0], planted.truth))
+    assert on_the_object[0] > 0.6 > on_the_object[1]
+
+
+def test_seeds_still_differ_from_one_ranking(planted: Planted):
+    found = explain_batch(planted.classifier, [planted.image], [1], seeds=[0, 1], preset=STARTED, progress=False)
+    assert not torch.equal(found[0].mask(0.2), found[1].mask(0.2))
+
+
+def test_a_reader_s_own_map_comes_before_grad_cam_s(planted: Planted):
+    (one,) = explain_batch(
+        planted.classifier, [planted.image], [1], saliencies=[blob(16, 90)], preset=STARTED, progress=False
+    )
+    mask = keep_largest(one.mask(0.1), torch.tensor([0.1]))
+    assert float((mask * keep_largest(blob(16, 90), torch.tensor([0.1]))).sum() / mask.sum()) > 0.6
+
+
+def test_the_next_explanation_starts_beside_the_last_one():
+    planted = plant((FIRST_BOX, SECOND_BOX))
+    for own, other in ((0, 1), (1, 0)):
+        barred = planted.truths[own][None, None].float()
+        found = grad_cam_ranking(planted.classifier, planted.image, STRIPES, barred, "blur")
+        best = keep_largest(-found, torch.tensor([0.1]))
+        assert precision(best, planted.truths[other]) > 0.6
+
+
+def test_a_model_without_a_layer_for_grad_cam_starts_at_random_and_says_so():
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(3 * 32 * 32, 2)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.head(images.flatten(1))
+
+    classifier = Classifier(Flat(), size=32)
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match="GradCAM gives no ranking to start from .*The field starts at random"):
+        (one,) = fit(classifier, [Problem(image, Target((1,), "one"))], STARTED, progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (plain,) = fit(classifier, [Problem(image, Target((1,), "one"))], dataclasses.replace(STARTED, start=None))
+    assert torch.equal(one.source.weights[0], plain.source.weights[0])
