@@ -1,6 +1,8 @@
 """Fits the explanations of the book's first page and writes book/pictures: about 15 seconds a picture on two cores.
 
-The book itself executes nothing, so these files are committed; run this again after a change of the default preset.  python book/make_pictures.py [NAME ...]
+The book itself executes nothing, so these files are committed; run this again after a change of the default preset.
+
+    python book/make_pictures.py [NAME ...]
 """
 
 import json
