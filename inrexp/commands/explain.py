@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from inrexp.explanation import Explanation
 
 STRIP = (0.025, 0.05, 0.1, 0.15, 0.2)
+FRAMES = 36  # of the film: every half percent from 2.5 to 20 %
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +43,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_seed(parser)
     add_device(parser)
     parser.add_argument("--page", action="store_true", help="also one HTML file with an area slider, to mail")
+    parser.add_argument(
+        "--animate", action="store_true", help="also NAME.webp, a film of the mask that grows with its area"
+    )
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: %(default)s)")
     parser.set_defaults(run=run)
 
@@ -61,9 +65,13 @@ def run(options: argparse.Namespace) -> int:
     low, high = found.area_range
     area = options.area or suffices or high
     stem = options.out / Path(options.picture).stem
-    for kind, figure in (("overlay", figures.overlay(found, area)), ("masks", figures.area_strip(found, areas))):
-        with figures.style(), written_whole(f"{stem}_{kind}.png") as temporary:
-            figure.savefig(temporary)
+    overlay, strip = figures.overlay(*figures.shown(found, [area])), figures.area_strip(figures.shown(found, areas))
+    made_by = figures.made_by(found, pictures=[options.picture])
+    for kind, figure in (("overlay", overlay), ("masks", strip)):
+        figures.save_figure(figure, f"{stem.name}_{kind}", quick=False, made_by=made_by, folder=options.out)
+    if options.animate:
+        grown = found.held_areas or [low + (high - low) * frame / (FRAMES - 1) for frame in range(FRAMES)]
+        figures.film(figures.shown(found, grown, fine=figures.finer(classifier, picture)), f"{stem}.webp")
     found.save(f"{stem}.safetensors")
     with written_whole(f"{stem}.json") as temporary:
         temporary.write_text(json.dumps(_numbers(found, areas), indent=2) + "\n")

@@ -40,8 +40,9 @@ def run(options: argparse.Namespace) -> int:
         made.append(tables.table_2(rows))
         figure_of["table2_precision"] = table_figures.precision_by_iteration
     written = [path for table in made for path in export.write(table, options.out, seconds)]
-    quick = bool(export.reductions(rows))
+    made_by, reduced = table_figures.made_by_rows(rows), table_figures.reduced_by_rows(export.reductions(rows))
     for name, draw in figure_of.items():
-        written.append(figures.save_figure(draw(rows), name, quick=quick, folder=options.out))
+        lines = {"made_by": made_by, "reduced": reduced}
+        written.append(figures.save_figure(draw(rows), name, quick=bool(reduced), folder=options.out, **lines))
     print(*written, sep="\n")
     return 0

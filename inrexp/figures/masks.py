@@ -1,221 +1,217 @@
-"""Drawing only: photographs with mask outlines, strips over areas, the scheme of figure 2."""
+"""Drawing only: masks over areas, seeds and methods (figures 1, 3 and 4), the scheme (figure 2), and leaks."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from inrexp.attribution import CUT, Attribution
-from inrexp.explanation import Explanation
-from inrexp.explanations import Explanations
-from inrexp.figures.style import LINES, WIDTH, _row_name, draw_image, draw_mask, draw_outline, panels, percent, style
-from inrexp.metrics import leak
-from inrexp.paper.inr import MaskField
-from inrexp.paper.smallest_area import PAPER_AREAS
-from inrexp.saliency import SaliencyMap
+from inrexp.figures.shown import SchemeSteps, Shown
+from inrexp.figures.style import (
+    LINES,
+    WIDTH,
+    caption,
+    draw_image,
+    draw_mask,
+    draw_outline,
+    panels,
+    percent,
+    row_name,
+    style,
+)
+
+BOLD = "p: the network's probability of the class, bold where it is half of the whole picture's or more."
+NULL = "IoU: overlap with the first mask of the row."
+GAP = 0.1  # of a panel, between two groups
 
 
-def overlay(explanation: Explanation, area: float) -> Figure:
-    """The picture beside its mask at one area."""
-    mask = explanation.mask(area)
-    p = float(explanation.probability_of_mask(mask))
+def overlay(one: Shown) -> Figure:
+    """A picture, the outline of its mask, and what the network sees through it."""
     with style():
         figure, axes = panels(1, 3)
-        draw_image(axes[0, 0], explanation.image, f"{explanation.target.label}: p = {explanation.unmasked:.2f}")
-        draw_outline(axes[0, 1], explanation.image, mask, f"{percent(area)} asked, {percent(float(mask.mean()))} kept")
-        draw_image(axes[0, 2], explanation.blended(mask), f"what the network sees: p = {p:.2f}")
+        draw_image(axes[0, 0], one.image, f"{one.label}, p = {one.unmasked:.2f}")
+        draw_outline(axes[0, 1], one.image, one.mask, f"the mask, {_area(one)}")
+        draw_image(axes[0, 2], one.seen)
+        probability(axes[0, 2], one, "what the network sees, ")
+    caption(figure, BOLD)
     return figure
 
 
-def area_strip(explanation: Explanation, areas: Sequence[float] = PAPER_AREAS) -> Figure:
-    """Masks over areas: outlines over the photograph, and below what the network sees, with its probability."""
-    masks = explanation.mask(areas)
-    soft = explanation.probability_of_mask(masks)
-    cut = explanation.probability(areas, cut=CUT)
+def area_strip(row: Sequence[Shown]) -> Figure:
+    """Masks over areas: outlines over the photograph, and below each what the network sees, with its probability."""
     with style():
-        figure, axes = panels(2, len(areas), extra=0.36)
-        for column, area in enumerate(areas):
-            mask = masks[column : column + 1]
-            title = f"{percent(area)} asked\n{percent(float(mask.mean()))} kept"
-            draw_outline(axes[0, column], explanation.image, mask, title)
-            draw_image(axes[1, column], explanation.blended(mask), f"p = {soft[column]:.2f}, cut {cut[column]:.2f}")
+        figure, axes = panels(2, len(row), extra=0.2)
+        for column, one in enumerate(row):
+            draw_outline(axes[0, column], one.image, one.mask, _area(one))
+            draw_image(axes[1, column], one.seen)
+            probability(axes[1, column], one)
+    first = row[0]
+    caption(figure, f"{first.label.capitalize()}, p = {first.unmasked:.2f} for the whole picture. {BOLD}")
     return figure
 
 
-def probability_curve(axes: Axes, explanation: Explanation, areas: Sequence[float]) -> None:
-    """Probability over area, soft masks and masks cut to 0/1, with the threshold of eq. 5."""
-    axes.plot(areas, explanation.probability(areas).cpu(), label="soft mask")
-    axes.plot(areas, explanation.probability(areas, cut=CUT).cpu(), "--", label="mask cut to 0/1")
-    axes.axhline(explanation.threshold, color="0.5", linewidth=0.8, label=r"threshold $\Phi_0$")
-    axes.set(xlabel="area $a$ (fraction of the picture)", ylabel="probability", ylim=(0, 1))
-    axes.legend(loc="upper left")
+def strips(rows: Mapping[str, Sequence[Shown]]) -> Figure:
+    """Figure 1: a row of masks over areas for each method or seed, with the probability that each mask keeps.
 
-
-def leaks(rows: Mapping[str, Explanation], area: float) -> Figure:
-    """A mask of each fit, what the network sees through it, and both again once the mask is cut to 0/1.
-
-    A class that survives the second picture and not the fourth came through where the mask looks empty.
-    """
-    with style():
-        figure, axes = panels(len(rows), 4, extra=0.3)
-        for line, (name, found) in zip(axes, rows.items(), strict=True):
-            both = leak(found, [area])
-            draw_mask(line[0], both.soft, f"the mask, 0 to 1: {percent(float(both.soft_area[0]))}")
-            draw_image(
-                line[1], found.blended(both.soft), f"what the network sees\np = {float(both.probability[0]):.2f}"
-            )
-            draw_mask(line[2], both.cut, f"cut to 0/1: {percent(float(both.cut_area[0]))}")
-            draw_image(
-                line[3], found.blended(both.cut), f"through the cut mask\np = {float(both.probability_cut[0]):.2f}"
-            )
-            _row_name(line[0], name)
-    return figure
-
-
-def strips(rows: Mapping[str, Attribution], areas: Sequence[float], *, judge: Attribution | None = None) -> Figure:
-    """One row of masks over areas for each method or seed, with the area really kept and the probability it keeps.
-
-    judge: whose blend (eq. 1) gives the probabilities, so that rows compare; default each row's own.
-    """
-    with style():
-        figure, axes = panels(len(rows), len(areas), width=max(WIDTH, 0.95 * len(areas)), extra=0.5)
-        for line, (name, found) in zip(axes, rows.items(), strict=True):
-            masks = found.mask(areas)
-            kept = (judge or found).probability_of_mask(masks)
-            for panel, mask, p in zip(line, masks.split(1), kept, strict=True):
-                draw_outline(panel, found.image, mask, f"{percent(float(mask.mean()))} kept\np = {p:.2f}")
-            _row_name(line[0], name)
-        for panel, area in zip(axes[0], areas, strict=True):
-            panel.set_title(f"{percent(area)} asked\n{panel.get_title()}")
-    return figure
-
-
-def methods_grid(rows: Mapping[str, Mapping[str, Attribution]], area: float) -> Figure:
-    """Pictures down, methods across (figure 4): outlines of the mask at one area; saliency maps beside theirs.
-
-    rows: name of the picture and model -> name of the method -> its answer.  The first column is the picture.
+    rows: name -> the masks of one answer at the same areas, as `shown` gives them with one `judge` for all rows.
     """
     first = next(iter(rows.values()))
-    columns = ["", *(name for name in first)]
     with style():
-        figure, axes = panels(len(rows), len(columns), extra=0.34)
-        for line, (name, found) in zip(axes, rows.items(), strict=True):
-            one = next(iter(found.values()))
-            draw_image(line[0], one.image, f"{one.target.label}, p = {one.unmasked:.2f}")
-            _row_name(line[0], name)
-            for panel, answer in zip(line[1:], found.values(), strict=True):
-                mask = answer.mask(area)
-                p = float(one.probability_of_mask((mask > CUT).to(mask.dtype)))
-                draw_outline(panel, answer.image, mask, f"{percent(float(mask.mean()))}, cut p = {p:.2f}")
-                if isinstance(answer, SaliencyMap):
-                    inset = panel.inset_axes((0.68, 0.0, 0.32, 0.32))
-                    draw_mask(inset, answer.scaled)
-        for panel, title in zip(axes[0], columns, strict=True):
-            panel.set_title(f"{title}\n{panel.get_title()}" if title else panel.get_title())
+        figure, axes = panels(len(rows), len(first), extra=0.22)
+        for line, (name, row) in zip(axes, rows.items(), strict=True):
+            for panel, one in zip(line, row, strict=True):
+                draw_outline(panel, one.image, one.mask)
+                probability(panel, one, _if_other_area(one))
+            row_name(line[0], name)
+        for panel, one in zip(axes[0], first, strict=True):
+            if one.asked is not None:
+                panel.set_title(f"{percent(one.asked)}\n{panel.get_title()}")
+    caption(figure, f"Percentages are the area of the masks. {BOLD}")
     return figure
 
 
-def several(rows: Sequence[Explanations], *, columns: int | None = None, names: Sequence[str] = ()) -> Figure:
-    """Figure 5: a picture a row, its explanations in the order found, with what each keeps, soft and cut to 0/1."""
-    if not rows:
-        raise ValueError("rows must hold the explanations of one picture or more, got none")
-    columns = columns or max(len(found) for found in rows)
-    with style():
-        figure, axes = panels(len(rows), columns + 1, extra=0.5)
-        for index, (line, found) in enumerate(zip(axes, rows, strict=True)):
-            label, whole = found[0].target.label, found[0].unmasked
-            draw_image(line[0], found.image, f"{label}\np = {whole:.2f} unmasked")
-            for panel, mask, row in zip(line[1:], found.masks().split(1), found.table(), strict=False):
-                draw_outline(panel, found.image, mask, _of_explanation(row))
-            for panel in line[1 + len(found) :]:
-                panel.set_axis_off()
-                panel.text(0.5, 0.5, "not asked:\nnothing more", ha="center", va="center", transform=panel.transAxes)
-            if names:
-                _row_name(line[0], names[index])
-    return figure
-
-
-def _of_explanation(row: Mapping[str, Any]) -> str:
-    verdict = "none" if row["none"] else f"a* = {percent(row['a_star'])}"
-    numbers = f"p = {row['probability']:.2f}, cut {row['probability_cut']:.2f}"
-    return f"{row['number']}: {verdict}\n{numbers}\noverlap {row['overlap']:.2f}"
-
-
-def surroundings(
-    found: Explanations, shares: Sequence[Mapping[str, float]], sizes: Mapping[str, float] | None = None
+def seeds(
+    rows: Mapping[str, Mapping[str, Shown]],
+    null: Mapping[str, Mapping[str, Shown]],
+    *,
+    headings: tuple[str, str] = ("the seed changes", "the seed stays, rounding changes"),
 ) -> Figure:
-    """Figure 6: the explanations of one picture, and under each the share of its mask on each hand-drawn region.
+    """Figure 3: a picture a row, its masks by seed, and beside them the same fit repeated with other rounding.
 
-    sizes: each region's share of the picture, drawn as a mark: what a mask that covers everything alike would have.
+    rows: name of the picture -> name of the seed -> its mask.  null: the same pictures -> what was changed, such as
+    "beside another fit" or "picture + 1e-6" -> the mask of the first seed then.  Overlaps are those of `compared`, of
+    each mask with the first seed's.
     """
-    if len(shares) != len(found):
-        raise ValueError(f"shares must have one entry per explanation, {len(found)}, got {len(shares)}")
+    if list(rows) != list(null):
+        raise ValueError(f"null must have the pictures of rows, {', '.join(rows)}; got {', '.join(null)}")
+    left, right = len(next(iter(rows.values()))), len(next(iter(null.values())))
+    ratios = [1.0] * left + [GAP] + [1.0] * right
+    side = (WIDTH - 0.25) / sum(ratios)
     with style():
-        names, masks = list(shares[0]), found.masks().split(1)
-        side = WIDTH / max(4, len(found))
-        size = (side * len(found) + 0.6, 1.8 * side + 0.9)
-        figure, axes = plt.subplots(2, len(found), figsize=size, squeeze=False, height_ratios=[1, 0.6])
-        for column, (mask, row, share) in enumerate(zip(masks, found.table(), shares, strict=True)):
-            draw_outline(axes[0, column], found.image, mask, _of_explanation(row))
-            bars = axes[1, column]
-            bars.barh(names, [share[name] for name in names], color=LINES[0])
-            if sizes is not None:
-                bars.plot([sizes[name] for name in names], range(len(names)), "|", color="black", markersize=9)
-            bars.set(xlim=(0, 1), xlabel="share of the mask", xticks=[0, 0.5, 1])
-            bars.invert_yaxis()
-            if column:
-                bars.set_yticklabels([])
+        figure = plt.figure(figsize=(WIDTH, 0.25 + len(rows) * (side + 0.42)))
+        heights = [0.1] + [1] * len(rows)
+        grid = figure.add_gridspec(1 + len(rows), len(ratios), width_ratios=ratios, height_ratios=heights)
+        for heading, columns in zip(headings, (slice(0, left), slice(left + 1, None)), strict=True):
+            _heading(figure.add_subplot(grid[0, columns]), heading)
+        places = [*range(left), *range(left + 1, len(ratios))]
+        for line, name in enumerate(rows, 1):
+            for place, (fit, one) in zip(places, [*rows[name].items(), *null[name].items()], strict=True):
+                panel = figure.add_subplot(grid[line, place])
+                overlap = f"IoU {one.overlap:.2f}, " if one.overlap is not None and place else ""
+                draw_outline(panel, one.image, one.mask)
+                probability(panel, one, f"{fit}\n{overlap}")
+                if not place:
+                    row_name(panel, name)
+    caption(figure, f"{NULL} {BOLD}")
     return figure
 
 
-def deletion(axes: Axes, found: Explanations) -> None:
-    """What remains of the probability when the union of the first i masks is removed."""
-    axes.plot(found.remaining().cpu(), "o-", label="soft masks")
-    axes.plot(found.remaining(cut=CUT).cpu(), "s--", label="masks cut to 0/1")
-    axes.set(xlabel="explanations removed", ylabel="probability left", ylim=(0, 1), xticks=range(len(found) + 1))
-    axes.legend()
+def _heading(axes: Axes, words: str) -> None:
+    """A heading over several columns, with a line under it."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, words, ha="center", va="center", fontsize=9)
+    axes.plot([0, 1], [0, 0], color="0.6", linewidth=0.8)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
 
 
-def scheme(explanation: Explanation, area: float) -> Figure:
-    """Figure 2 of the paper, each box drawn from a real fit: coordinates and area, INR, filter, blend, classifier."""
-    source = explanation.source
-    if not isinstance(source, MaskField):
-        raise TypeError(f"explanation must come from an INR (MaskField), got a {type(source).__name__}")
-    low, high = explanation.area_range
-    h, w = source.size
-    y, x = np.mgrid[0:h, 0:w]
-    everywhere = source.on_every_pixel()
-    with torch.no_grad():
-        values = everywhere.values(torch.tensor([[area]]).to(explanation.image))
-    mask = explanation.mask(area)
-    p = float(explanation.probability_of_mask(mask))
+def methods_grid(rows: Mapping[str, Mapping[str, Shown]]) -> Figure:
+    """Figure 4: pictures down, methods across, all masks at one area and judged under one fill.
+
+    rows: name of the picture or model -> name of the method -> its mask, as `shown` gives it with one `judge` a row.
+    The first column is the picture; a saliency map stands small in the corner of its mask.
+    """
+    first = next(iter(rows.values()))
+    with style():
+        figure, axes = panels(len(rows), 1 + len(first), extra=0.26)
+        for line, (name, row) in zip(axes, rows.items(), strict=True):
+            one = next(iter(row.values()))
+            draw_image(line[0], one.image, f"{one.label}, p = {one.unmasked:.2f}")
+            row_name(line[0], name)
+            for panel, mask in zip(line[1:], row.values(), strict=True):
+                draw_outline(panel, mask.image, mask.mask)
+                probability(panel, mask, _if_other_area(mask))
+                if mask.scores is not None:
+                    inset = panel.inset_axes((0.68, 0.0, 0.32, 0.32))
+                    draw_mask(inset, mask.scores)
+        for panel, method in zip(axes[0, 1:], first, strict=True):
+            panel.set_title(f"{method}\n{panel.get_title()}")
+    area = next(iter(first.values())).kept
+    caption(figure, f"All masks keep {percent(area)} of the picture. {BOLD}")
+    return figure
+
+
+def leaks(rows: Mapping[str, tuple[Shown, Shown]]) -> Figure:
+    """A mask of each fit, what the network sees through it, and both again once the mask is cut to 0/1.
+
+    rows: name of the fit -> its soft mask and the cut one, as `shown_leak` gives them.  A class that survives the
+    second picture and not the fourth came through where the mask looks empty.
+    """
+    with style():
+        figure, axes = panels(len(rows), 4, extra=0.34)
+        for line, (name, (soft, cut)) in zip(axes, rows.items(), strict=True):
+            draw_mask(line[0], soft.mask, f"the mask, 0 to 1:\n{percent(soft.kept)} of the picture")
+            draw_image(line[1], soft.seen)
+            probability(line[1], soft, "what the network sees\n")
+            draw_mask(line[2], cut.mask, f"cut to 0/1:\n{percent(cut.kept)} of the picture")
+            draw_image(line[3], cut.seen)
+            probability(line[3], cut, "through the cut mask\n")
+            row_name(line[0], name)
+    caption(figure, BOLD)
+    return figure
+
+
+def scheme(steps: SchemeSteps) -> Figure:
+    """Figure 2: coordinates and area, INR, filter, blend, classifier.  steps: as `scheme_steps` gives them."""
+    one = steps.shown
     with style():
         figure, axes = panels(2, 4, extra=0.45)
         (coordinates, field, filtered, outline), (whole, perturbed, blended, bars) = axes
-        coordinates.imshow(np.stack([x / w, y / h, np.full((h, w), (area - low) / (high - low))], axis=-1))
-        coordinates.set_title(f"$[x, y, a]$ in $[0, 1]$\narea {percent(area)}")
+        coordinates.imshow(steps.coordinates)
+        coordinates.set_title(f"$[x, y, a]$ in $[0, 1]$\narea {percent(one.asked or one.kept)}")
         coordinates.set_axis_off()
-        draw_mask(field, values, "INR $f_L(x, a)$\nFourier features, 5 x 256")
-        draw_mask(filtered, mask, "$M_a$ = Filter($f_L$)\nsmooth maximum, 21 px")
-        draw_outline(outline, explanation.image, mask, "inside the line\n$M_a$ > 1/2, kept")
-        draw_image(whole, explanation.image, "picture $I$")
-        draw_image(perturbed, explanation.blended(torch.zeros_like(mask)), "perturbed $I'$")
-        draw_image(blended, explanation.blended(mask), "$M_a I + (1 - M_a) I'$ (eq. 1)")
-        bars.bar([0, 1], [explanation.unmasked, p], color=LINES[:2])
-        bars.axhline(explanation.threshold, color="0.4", linewidth=0.8)
-        bars.text(0.5, explanation.threshold, r"$\Phi_0$", ha="center", va="bottom", color="0.3")
+        draw_mask(field, steps.field, "INR $f_L(x, a)$\nFourier features, 5 x 256")
+        draw_mask(filtered, one.mask, "$M_a$ = Filter($f_L$)\nsmooth maximum, 21 px")
+        draw_outline(outline, one.image, one.mask, "inside the line\n$M_a$ > 1/2, kept")
+        draw_image(whole, one.image, "picture $I$")
+        draw_image(perturbed, steps.perturbed, "perturbed $I'$")
+        draw_image(blended, one.seen, "$M_a I + (1 - M_a) I'$ (eq. 1)")
+        bars.bar([0, 1], [one.unmasked, one.probability], color=LINES[:2], width=0.66)
+        bars.axhline(one.threshold, color="0.4", linewidth=0.8)
+        bars.text(0.5, one.threshold, r"$\Phi_0$", ha="center", va="bottom", color="0.3")
         bars.set_xticks([0, 1], ["$I$", "masked"])
-        bars.set(ylim=(0, 1), yticks=[0, 0.5, 1], box_aspect=1)
+        bars.set(xlim=(-0.55, 1.55), ylim=(0, 1), yticks=[0, 0.5, 1], box_aspect=1)
         bars.yaxis.tick_right()
         bars.spines["left"].set_visible(False)
-        bars.set_title(f"$\\Phi$({explanation.target.label}) = {p:.2f}")
+        bars.set_title(f"$\\Phi$({one.label}) = {one.probability:.2f}")
         for box in (field, filtered, outline, blended, bars):
-            box.annotate("", (-0.02, 0.5), (-0.16, 0.5), "axes fraction", arrowprops={"arrowstyle": "->"})
+            box.annotate("", (-0.02, 0.5), (-0.15, 0.5), "axes fraction", arrowprops={"arrowstyle": "->"})
         blended.annotate("", (0.5, 1.13), (0.5, 1.3), "axes fraction", arrowprops={"arrowstyle": "->"})
-        whole.text(1.07, 0.5, ",", transform=whole.transAxes, fontsize=14)
-        figure.get_layout_engine().set(wspace=0.1)  # type: ignore[union-attr, call-arg]
+        figure.get_layout_engine().set(wspace=0.16)  # type: ignore[union-attr, call-arg]
     return figure
+
+
+def probability_curve(
+    axes: Axes, areas: Sequence[float], lines: Mapping[str, Sequence[float]], *, threshold: float
+) -> None:
+    """Probability over area with the threshold of eq. 5.  lines: what was judged -> a probability for each area."""
+    for (name, values), mark in zip(lines.items(), ("-", "--", "-.", ":"), strict=False):
+        axes.plot(areas, values, mark, label=name)
+    axes.axhline(threshold, color="0.45", linewidth=0.8, label=r"threshold $\Phi_0$")
+    axes.set(xlabel="area $a$ (fraction of the picture)", ylabel="probability", ylim=(0, 1.02))
+    axes.legend(loc="best")
+
+
+def probability(axes: Axes, one: Shown, before: str = "") -> None:
+    """The panel's title: words, and p, bold where the mask keeps the class."""
+    p = f"p = {one.probability:.2f}"
+    axes.set_title(before + (rf"$\mathbf{{{p}}}$" if one.suffices else p))
+
+
+def _area(one: Shown) -> str:
+    asked = "" if one.asked is None or abs(one.asked - one.kept) < 5e-4 else f" ({percent(one.asked)} asked)"
+    return f"{percent(one.kept)}{asked}"
+
+
+def _if_other_area(one: Shown) -> str:
+    """The real area, where it is not the one in the heading."""
+    return "" if one.asked is None or abs(one.asked - one.kept) < 5e-4 else f"{percent(one.kept)}, "

@@ -1,7 +1,8 @@
-"""The house style, drawing's smallest parts, and figures that say what made them."""
+"""The house style, drawing's smallest parts, and the grey lines that say what made a figure."""
 
 import contextlib
 import os
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,28 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
+from matplotlib.textpath import TextPath
 from PIL import Image
+from scipy import ndimage
 
 from inrexp.attribution import CUT
 from inrexp.files import written_whole
 
-WIDTH = 7.0  # inches, the text width of a two-column page
-STRIP = 0.15  # inches, below a quick figure
+WIDTH = 7.0  # inches, the text width of a two-column page; 830 px of a README then show 8 points as 13 px
+GREY = "#6b6b6b"  # of the lines under a figure: 5.3 to 1 against white
+SMALL, LINE, EDGE = 6.5, 0.125, 0.05  # points; inches: a line under the figure and its margin, whole pixels
 MASK_MAP = "cividis"  # perceptually uniform, and the same to a colour-blind reader
 OUTLINE = "#ffb000"  # colour-blind-safe, visible on light and dark pictures with the dark line under it
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110,
     "savefig.dpi": 160,
+    "figure.facecolor": "white",  # opaque: on a dark page a figure is a white card, whose thin grey text stays readable
+    "savefig.facecolor": "white",
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
+    "axes.titlepad": 4,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.prop_cycle": cycler(color=LINES),
@@ -56,6 +63,7 @@ def to_array(image: torch.Tensor) -> np.ndarray:
 
 
 def draw_image(axes: Axes, image: torch.Tensor, title: str = "") -> None:
+    """The photograph.  image: (1, 3, h, w) in [0, 1]."""
     axes.imshow(to_array(image), interpolation="bilinear")
     axes.set_title(title)
     axes.set_axis_off()
@@ -69,21 +77,42 @@ def draw_mask(axes: Axes, mask: torch.Tensor, title: str = "") -> None:
 
 
 def draw_outline(axes: Axes, image: torch.Tensor, mask: torch.Tensor, title: str = "", colour: str = OUTLINE) -> None:
-    """The photograph, dimmed where the mask removes it, and the outline of the mask cut at CUT.  mask: (1, 1, h, w)."""
-    values = mask.detach().cpu().float().reshape(mask.shape[-2:]).numpy()
-    axes.imshow(_dimmed(image, values), interpolation="bilinear")
-    if (values > CUT).any() and (values <= CUT).any():
-        axes.contour(values, levels=[CUT], colors="black", linewidths=2.2)
-        axes.contour(values, levels=[CUT], colors=colour, linewidths=1.2)
+    """The photograph, dimmed where the mask removes it, and the outline of the mask cut at CUT.
+
+    image: (1, 3, H, W).  mask: (1, 1, h, w), as large or smaller.
+    """
+    axes.imshow(dimmed(image, _stretched(mask, image)), interpolation="bilinear")
+    outline(axes, image, mask, colour)
     axes.set_title(title)
     axes.set_axis_off()
 
 
-def _dimmed(image: torch.Tensor, values: np.ndarray) -> np.ndarray:
+def outline(axes: Axes, image: torch.Tensor, mask: torch.Tensor, colour: Any = OUTLINE, *, width: float = 1.2) -> None:
+    """The line where the mask passes CUT, bright on dark, smoothed by one pixel of the mask."""
+    values = mask.detach().cpu().float().reshape(mask.shape[-2:]).numpy()
+    if (values > CUT).any() and (values <= CUT).any():
+        smooth = ndimage.gaussian_filter(values, 1.0)
+        h, w = values.shape
+        x, y = ((np.arange(n) + 0.5) * side / n - 0.5 for n, side in ((w, image.shape[-1]), (h, image.shape[-2])))
+        if smooth.max() > CUT:
+            thin = min(1.0, 0.4 + 0.5 * _side(axes))  # small panels have thinner lines
+            axes.contour(x, y, smooth, levels=[CUT], colors="black", linewidths=(width + 1.0) * thin)
+            axes.contour(x, y, smooth, levels=[CUT], colors=[colour], linewidths=width * thin)
+
+
+def dimmed(image: torch.Tensor, values: np.ndarray) -> np.ndarray:
     """The photograph, dark and half grey where the mask values (h, w) remove it.  (h, w, 3) in [0, 1]."""
     picture = to_array(image)
-    dimmed = 0.225 * (picture + picture.mean(axis=2, keepdims=True))
-    return np.clip(dimmed + values[..., None] * (picture - dimmed), 0, 1)
+    dark = 0.275 * (picture + picture.mean(axis=2, keepdims=True))
+    return np.clip(dark + values[..., None] * (picture - dark), 0, 1)
+
+
+def _stretched(mask: torch.Tensor, image: torch.Tensor) -> np.ndarray:
+    """The mask's values at the image's own pixels, (H, W)."""
+    values = mask.detach().cpu().float().reshape(1, 1, *mask.shape[-2:])
+    if values.shape[-2:] != image.shape[-2:]:
+        values = torch.nn.functional.interpolate(values, size=image.shape[-2:], mode="bilinear")
+    return values[0, 0].numpy()
 
 
 def panels(rows: int, columns: int, *, width: float = WIDTH, extra: float = 0.2) -> tuple[Figure, np.ndarray]:
@@ -98,46 +127,106 @@ def percent(area: float) -> str:
     return f"{100 * area:.3g} %"
 
 
-def _row_name(axes: Axes, name: str) -> None:
-    axes.text(-0.04, 0.5, name, transform=axes.transAxes, rotation=90, ha="right", va="center")
+def row_name(axes: Axes, name: str) -> None:
+    """The row's name, upright at the panel's left, in as many lines as its height asks for."""
+    letters = max(13, int(_side(axes) / 0.062))
+    lines = [
+        part
+        for line in name.splitlines()
+        for part in textwrap.wrap(line, letters, break_long_words=False, break_on_hyphens=False)
+    ]
+    axes.text(
+        -0.05, 0.5, "\n".join(lines), transform=axes.transAxes, rotation=90, ha="right", va="center",
+        multialignment="center",
+    )  # fmt: skip
+
+
+def _side(axes: Axes) -> float:
+    """About how many inches a square panel has a side, before the layout is known."""
+    place = axes.get_subplotspec()
+    figure = axes.get_figure(root=True)
+    if place is None or figure is None:
+        return WIDTH / 4
+    grid = place.get_gridspec()
+    ratios = np.asarray(grid.get_width_ratios() or [1.0] * grid.ncols, dtype=float)
+    return float(figure.get_figwidth() * ratios[place.colspan.start] / ratios.sum())
 
 
 def save_figure(
-    figure: Figure, name: str, *, quick: bool, stamp: str = "QUICK", folder: "str | Path | None" = None
+    figure: Figure,
+    name: str,
+    *,
+    quick: bool,
+    made_by: str = "",
+    reduced: str = "",
+    folder: "str | Path | None" = None,
 ) -> Path:
-    """Write `name`.png; a quick run stamps its word into the picture and never overwrites a full one.
+    """Write `name`.png with its grey lines (`caption`); a quick run never overwrites a full one.
 
-    stamp: what a run says that is not the paper's setting.  folder: default $INREXP_FIGURES, else ../figures (notebooks
-    run in notebooks/).  Returns the path written: where a full figure stands already, a quick one goes beside it as
-    `name`.quick.png.
+    made_by: what made the figure, as `shown.made_by` says it.  reduced: where it falls short of the paper's figure.
+    quick: whether the settings are less than the paper's; the file remembers it ("inrexp-run").
+    folder: default $INREXP_FIGURES, else ../figures (notebooks run in notebooks/).  Returns the path written: where a
+    full figure stands already, a quick one goes beside it as `name`.quick.png.
     """
     folder = Path(folder or os.environ.get("INREXP_FIGURES") or "../figures")
     path = folder / f"{name}.png"
-    if quick:
-        _stamp(figure, stamp)
-        if path.exists() and _run_of(path) == "full":
-            path = folder / f"{name}.quick.png"
+    if quick and path.exists() and _run_of(path) == "full":
+        path = folder / f"{name}.quick.png"
+    caption(figure, made_by)
+    caption(figure, reduced and f"Against the paper: {reduced.rstrip('.')}.")
     metadata = {"inrexp-run": "quick" if quick else "full", "Software": "inrexp"}
     with written_whole(path) as temporary:
-        figure.savefig(temporary, dpi=STYLE["savefig.dpi"], metadata=metadata)
+        figure.savefig(temporary, dpi=STYLE["savefig.dpi"], metadata=metadata, facecolor="white")
     return path
 
 
-def _stamp(figure: Figure, word: str) -> None:
-    """The word in a strip of its own below the picture, which keeps its size. A second stamp changes nothing."""
-    if any(text.get_gid() == "stamp" for text in figure.texts):
-        return
+def caption(figure: Figure, words: str) -> None:
+    """Small grey lines under the figure, below those already there; the drawing itself keeps its size.
+
+    Words that stand there already are not written twice.
+    """
+    old = next((text for text in figure.texts if text.get_gid() == "caption"), None)
+    before = old.get_text().splitlines() if old is not None else []
     width, height = figure.get_size_inches()
-    low = STRIP / (height + STRIP)
-    figure.set_size_inches(width, height + STRIP)
+    added = wrapped(words, width - 2 * EDGE)
+    if not added or "\n".join(added) in "\n".join(before):
+        return
+    drawing = height - _strip(len(before))
+    lines = before + added
+    low = _strip(len(lines)) / (drawing + _strip(len(lines)))
+    figure.set_size_inches(width, drawing + _strip(len(lines)))
+    taken = low
+    for legend in figure.legends:  # one below the panels would stand at the figure's edge, and the engine not know it
+        legend.set_bbox_to_anchor((0, low, 1, 1 - low), figure.transFigure)
+        taken = max(taken, low + legend.get_window_extent().height / figure.bbox.height + EDGE / height)
     engine = figure.get_layout_engine()
     if engine is not None:
-        engine.set(rect=(0, low, 1, 1 - low))  # type: ignore[call-arg]
+        engine.set(rect=(0, taken, 1, 1 - taken))  # type: ignore[call-arg]
     else:
-        parts = figure.subplotpars
-        figure.subplots_adjust(bottom=low + (1 - low) * parts.bottom, top=low + (1 - low) * parts.top)
-    text = figure.text(0.998, 0.004, word, ha="right", va="bottom", fontsize=7, color="#b00000", weight="bold")
-    text.set_gid("stamp")
+        was, parts = _strip(len(before)) / height, figure.subplotpars
+        bottom, top = ((low + (1 - low) * (edge - was) / (1 - was)) for edge in (parts.bottom, parts.top))
+        figure.subplots_adjust(bottom=bottom, top=top)
+    text = old or figure.text(0, 0, "", ha="left", va="top", fontsize=SMALL, color=GREY, gid="caption")
+    text.set(
+        text="\n".join(lines), position=(EDGE / width, low - 0.3 * EDGE / height), linespacing=72 * LINE / SMALL / 1.2
+    )
+
+
+def _strip(lines: int) -> float:
+    """Inches that so many lines take under a figure."""
+    return lines * LINE + EDGE if lines else 0.0
+
+
+def wrapped(words: str, width: float) -> list[str]:
+    """Words in lines of at most `width` inches, in the size of `caption`."""
+    lines: list[str] = []
+    for word in words.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and TextPath((0, 0), longer, size=SMALL).get_extents().width <= 72 * width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _run_of(path: Path) -> str:

@@ -1,6 +1,6 @@
 """Drawing only: how a study's numbers are spread over its pictures.  The rows are those of `rows.read_rows`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,13 +10,36 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from inrexp.figures.shown import MODELS, counted
 from inrexp.figures.style import LINES, WIDTH, style
 from inrexp.metrics import HIT
 from inrexp.study.tables import by_picture, in_paper_order, iterations, of_several
 
 NONE = "none"  # no area in range suffices
+DATASETS = {
+    "packaged": "packaged pictures",
+    "imagenet-s50": "ImageNet-S50",
+    "imagenet-s50-standin": "ImageNet-S50, stand-in",
+    "voc07-difficult": "VOC07 difficult",
+    "voc07-difficult-sample": "VOC07 difficult, sample",
+}
 MEAN: dict[str, Any] = {"marker": "D", "markersize": 4, "markerfacecolor": LINES[1], "markeredgecolor": "white"}
 HIT_LINE: dict[str, Any] = {"color": "0.6", "linewidth": 0.8, "linestyle": ":"}
+
+
+def made_by_rows(rows: pd.DataFrame) -> str:
+    """The grey line under a figure of a study: how many runs, by which model, seeds, pictures of which data set."""
+    sets = [
+        f"{runs['sample'].nunique()} pictures of {_dataset(name)}" for name, runs in rows.groupby("dataset", sort=False)
+    ]
+    models = ", ".join(MODELS.get(name, name) for name in rows["model"].unique())
+    seeds = counted("seed", [str(seed) for seed in sorted(rows["seed"].unique())])
+    return f"Made by {len(rows)} runs of a study; {models}; {seeds}; {', '.join(sets)}."
+
+
+def reduced_by_rows(reductions: Mapping[str, Sequence[str]]) -> str:
+    """Where a study falls short of the paper's, for the line under a figure.  reductions: of `export.reductions`."""
+    return "; ".join(f"{subject}: {', '.join(found)}" for subject, found in reductions.items())
 
 
 def precision_by_method(rows: pd.DataFrame, *, measure: str = "precision") -> Figure:
@@ -62,7 +85,7 @@ def _marks() -> list[Line2D]:
     return [
         Line2D([], [], color=LINES[0], linestyle="", marker="o", markersize=3, label="a picture"),
         Line2D([], [], linestyle="", label="mean", **MEAN),
-        Line2D([], [], color="0.25", linestyle="", marker="|", markersize=8, label="median, in the middle half (box)"),
+        Line2D([], [], color="0.25", linestyle="", marker="|", markersize=8, label="median and middle half (box)"),
         Line2D([], [], label=f"hit: above {HIT:g}", **HIT_LINE),
     ]
 
@@ -128,6 +151,10 @@ def leak_curves(rows: pd.DataFrame, variants: Sequence[str]) -> Figure:
     return figure
 
 
+def _dataset(name: str) -> str:
+    return DATASETS.get(name, name.replace("_", " "))
+
+
 def _one_legend(figure: Figure) -> None:
     """One legend below all panels instead of one in each."""
     legends = [legend for axes in figure.axes if (legend := axes.get_legend()) is not None]
@@ -135,7 +162,7 @@ def _one_legend(figure: Figure) -> None:
         return
     names = [text.get_text() for text in legends[0].get_texts()]
     handles = [handle for handle in legends[0].legend_handles if handle is not None]
-    figure.legend(handles, names, loc="outside lower center", ncols=min(3, len(names)))
+    figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))
     for legend in legends:
         legend.remove()
 
@@ -152,5 +179,5 @@ def _panels(rows: pd.DataFrame, *, height: float) -> tuple[Figure, Iterator[tupl
         line[0, 0].set_axis_off()
         line[0, 0].text(0.5, 0.5, "no run has this measure", ha="center", va="center")
     for axes, ((dataset, model), part) in zip(line[0], parts, strict=False):
-        axes.set_title(f"{dataset}\n{model}, {part['sample'].nunique()} pictures")
+        axes.set_title(f"{_dataset(dataset)}\n{MODELS.get(model, model)}, {part['sample'].nunique()} pictures")
     return figure, zip(line[0], (part for _, part in parts), strict=False)

@@ -17,6 +17,7 @@ from inrexp.attribution import Attribution
 from inrexp.explanation import Explanation
 from inrexp.explanations import Explanations
 from inrexp.figures.masks import strips
+from inrexp.figures.shown import shown
 from inrexp.widgets.scene import Scene, check_answers, picture_scene, scene_of, with_outside, with_together
 
 CONTROLS = ("answer", "against", "view", "outside", "threshold")
@@ -138,7 +139,8 @@ class Explorer(anywidget.AnyWidget):
             or [area for area in STRIP if low - 1e-6 <= area <= high + 1e-6]
             or [low, high]
         )
-        figure, buffer = strips(self.answers, areas), io.BytesIO()
+        rows = {name: shown(one, areas) for name, one in self.answers.items()}
+        figure, buffer = strips(rows), io.BytesIO()
         figure.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 75})
         plt.close(figure)
         return base64.b64encode(buffer.getvalue()).decode()

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import QUICK_FIT, Planted, hears_ctrl_c
+from matplotlib.figure import Figure
 from PIL import Image
 
 import inrexp
-from inrexp import figures
 from inrexp.commands import arguments, cli, study
 from inrexp.commands import explain as command
 from inrexp.datasets.pictures import PACKAGED, to_picture
@@ -181,15 +181,20 @@ def test_a_model_that_gives_nan_is_said_so(
 def test_a_figure_that_cannot_be_written_leaves_no_half_of_it(
     picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
-    class Full:
-        def savefig(self, path: Path, **_: object) -> None:
-            Path(path).write_bytes(b"half")
-            raise OSError(28, "No space left on device")
+    def full(figure: Figure, path: Path, **_: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(figures, "overlay", lambda *_: Full())
+    monkeypatch.setattr(Figure, "savefig", full)
     assert run(picture, "--preset", "brief", "--out", tmp_path / "out") == 2
     assert "No space left on device" in capsys.readouterr().err
     assert [path for path in (tmp_path / "out").iterdir() if path.suffix == ".png"] == []
+
+
+def test_a_film_of_the_growing_mask_comes_on_request(picture: Path, tmp_path: Path):
+    assert run(picture, "--preset", "brief", "--animate", "--out", tmp_path) == 0
+    with Image.open(tmp_path / f"{picture.stem}.webp") as film:
+        assert film.n_frames == command.FRAMES
 
 
 def test_unknown_words_are_refused_by_the_parser(capsys: pytest.CaptureFixture):

@@ -1,210 +1,249 @@
-"""Drawing: what a figure shows is what the explanation says, and a quick figure never replaces a full one."""
+"""Every figure: panels say what is handed in, no label lies over another, none leaves the figure."""
 
+from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from conftest import QUICK_FIT, Planted, plant
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from nbclient import NotebookClient
+from matplotlib.text import Text
 from PIL import Image
 
-from inrexp import explain, figures
-from inrexp.explanation import Explanation
-from inrexp.methods import extremal_perturbation
+from inrexp import figures
+from inrexp.figures import SchemeSteps, Shown, Surroundings
+from inrexp.figures import tables as table_figures
+from inrexp.figures.several import region_colours
+from inrexp.figures.shown import exactly
+from inrexp.files import DATA
+from inrexp.study.rows import read_rows
 
-
-@pytest.fixture(scope="module")
-def planted() -> Planted:
-    return plant()
-
-
-@pytest.fixture(scope="module")
-def found(planted: Planted) -> Explanation:
-    return explain(planted.classifier, planted.image, 1, preset=QUICK_FIT, progress=False)
+SIDE = 64
+LABEL = "king penguin"
+METHODS = ("INR", "extremal perturbations", "GradCAM", "RISE")
+AREAS = (0.025, 0.05, 0.1, 0.2)
+WORDS = (
+    "Made by INR (crisp, 300 passes), extremal perturbations (quick, 400 passes), GradCAM, RISE; EfficientNet-Lite0; "
+    "seeds 0, 1, 2; pictures macaws, penguins, monarch."
+)
 
 
 @pytest.fixture(autouse=True)
-def closed():
+def closed() -> Iterator[None]:
     yield
     plt.close("all")
 
 
-def titles(figure: Figure) -> list[str]:
-    return [axes.get_title() for axes in figure.axes]
+def disc(area: float) -> torch.Tensor:
+    """A 0/1 mask of the area, the pixels nearest to the middle."""
+    y, x = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    distance = (y - SIDE / 2) ** 2 + (x - SIDE / 2) ** 2
+    return exactly(-distance[None, None].double() / SIDE**2, [area]).float()
 
 
-def test_an_array_is_the_image_turned_round(planted: Planted):
-    array = figures.to_array(planted.image)
-    assert array.shape == (112, 112, 3)
-    assert np.array_equal(array[5, 7], planted.image[0, :, 5, 7].numpy())
-    assert np.array_equal(figures.to_array(planted.image[0].double()), array)
+def one(area: float = 0.1, p: float = 0.87, **facts) -> Shown:
+    image = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    mask = disc(area)
+    return Shown(image, image * mask, mask, p, 0.9, 0.45, LABEL, **({"asked": area} | facts))
 
 
-def test_percentages_are_read_by_people():
-    assert [figures.percent(area) for area in (0.025, 0.1, 0.2, 1 / 3, 1)] == [
-        "2.5 %",
-        "10 %",
-        "20 %",
-        "33.3 %",
-        "100 %",
-    ]
+def row(areas=AREAS, **facts) -> list[Shown]:
+    return [one(area, min(0.99, 5 * area), **facts) for area in areas]
 
 
-def test_a_mask_is_shown_on_a_fixed_scale(found: Explanation):
-    _, axes = plt.subplots()
-    figures.draw_mask(axes, found.mask(0.2), "mask")
-    (drawn,) = axes.get_images()
-    assert drawn.get_clim() == (0, 1)
-    assert drawn.get_cmap().name == figures.MASK_MAP
-    assert np.array_equal(drawn.get_array(), found.mask(0.2)[0, 0].numpy())
+def around() -> Surroundings:
+    left = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    left[:, : SIDE // 4] = True
+    names = ("adult", "chick", "snow and ice", "penguins behind", "sky")
+    truths = {name: left.roll(number * SIDE // 5, 1) for number, name in enumerate(names)}
+    shares = [{name: 0.2 + 0.1 * number for number, name in enumerate(names)}] * 3
+    found = [one(0.05, overlap=0.0, accepted=True), one(0.1, overlap=0.02, accepted=True)]
+    found.append(one(0.2, 0.1, overlap=0.31, accepted=False))
+    return Surroundings(found, truths, ("adult", "chick"), dict.fromkeys(names, 0.25), shares)
 
 
-def test_the_outline_runs_where_the_mask_passes_one_half(planted: Planted):
-    mask = torch.linspace(0, 1, 112).expand(1, 1, 112, 112)
-    _, axes = plt.subplots()
-    figures.draw_outline(axes, planted.image, mask)
-    for line in axes.collections:
-        (path,) = line.get_paths()
-        assert path.vertices[:, 0] == pytest.approx(55.5, abs=0.1)
-    assert len(axes.collections) == 2  # a dark line under a bright one
+def seeds() -> Figure:
+    names = ("seed 0", "seed 1", "seed 2"), ("beside another fit", "picture + 1e-6")
+    groups = [{name: one(overlap=0.63) for name in group} for group in names]
+    return figures.seeds(dict.fromkeys((LABEL, "monarch"), groups[0]), dict.fromkeys((LABEL, "monarch"), groups[1]))
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0])
-def test_an_empty_or_full_mask_has_no_outline_and_no_warning(planted: Planted, value: float, recwarn):
-    _, axes = plt.subplots()
-    figures.draw_outline(axes, planted.image, torch.full((1, 1, 112, 112), value))
-    assert len(axes.collections) == 0
-    assert not [warning for warning in recwarn if "contour" in str(warning.message)]
-    shown = axes.get_images()[0].get_array()
-    kept = np.allclose(shown, figures.to_array(planted.image), atol=1e-6)
-    assert kept == (value == 1.0)
+def methods() -> Figure:
+    marked = {name: one(scores=disc(0.2) if name in ("GradCAM", "RISE") else None) for name in METHODS}
+    return figures.methods_grid(dict.fromkeys(("macaws\nEfficientNet-Lite0", "macaws\nEfficientNet-Lite1"), marked))
 
 
-def test_an_overlay_names_class_area_and_probability(found: Explanation):
-    figure = figures.overlay(found, 0.2)
-    text = " ".join(titles(figure))
-    assert f"stripes: p = {found.unmasked:.2f}" in text
-    assert "20 %" in text
-    assert f"p = {float(found.probability(0.2)):.2f}" in text
-
-
-def test_a_strip_has_a_column_for_each_area(found: Explanation):
-    areas = (0.1, 0.2, 0.3)
-    figure = figures.area_strip(found, areas)
-    assert len(figure.axes) == 6
-    text = titles(figure)
-    for column, area in enumerate(areas):
-        assert figures.percent(area) in text[column]
-        assert f"p = {float(found.probability(area)):.2f}" in text[3 + column]
-    assert len(figures.area_strip(found, [0.2]).axes) == 2
-
-
-def test_the_curve_is_the_probability_over_area(found: Explanation):
-    _, axes = plt.subplots()
-    areas = [0.1, 0.2, 0.4]
-    figures.probability_curve(axes, found, areas)
-    soft, cut, threshold = axes.get_lines()
-    assert soft.get_ydata() == pytest.approx(found.probability(areas).tolist())
-    assert cut.get_ydata() == pytest.approx(found.probability(areas, cut=0.5).tolist())
-    assert threshold.get_ydata()[0] == found.threshold
-    assert axes.get_ylim() == (0, 1)
-
-
-def test_the_scheme_is_drawn_from_the_fit(found: Explanation, planted: Planted):
-    figure = figures.scheme(found, 0.2)
-    text = " ".join(titles(figure))
-    for part in ("$[x, y, a]$", "INR", "Filter", "eq. 1"):
-        assert part in text
-    images = [np.asarray(image.get_array()) for axes in figure.axes for image in axes.get_images()]
-    assert any(image.shape == (112, 112) and np.allclose(image, found.mask(0.2)[0, 0]) for image in images)
-    lattice = extremal_perturbation(planted.classifier, planted.image, 1, areas=(0.1, 0.3), steps=2, progress=False)
-    with pytest.raises(TypeError, match="explanation must come from an INR"):
-        figures.scheme(lattice, 0.1)
-
-
-def test_drawing_changes_no_global_style(found: Explanation):
-    before = dict(plt.rcParams)
-    figures.overlay(found, 0.2)
-    figures.area_strip(found, (0.1, 0.2))
-    assert dict(plt.rcParams) == before
-
-
-def sketch() -> Figure:
-    figure, _ = plt.subplots(figsize=(2, 1))
+def curves() -> Figure:
+    figure, axes = figures.panels(1, 2, extra=0.3)
+    figures.probability_curve(axes[0, 0], AREAS, {"the mask": [0.1, 0.2, 0.6, 0.9]}, threshold=0.45)
+    figures.deletion(axes[0, 1], {"masks": [0.9, 0.7, 0.3]})
     return figure
 
 
-def test_a_full_figure_is_replaced_by_a_full_one_only(tmp_path: Path):
-    first = figures.save_figure(sketch(), "fig1", quick=True, folder=tmp_path)
-    assert first == tmp_path / "fig1.png"
-    full = figures.save_figure(sketch(), "fig1", quick=False, folder=tmp_path)
-    assert full == first
-    before = full.read_bytes()
-    beside = figures.save_figure(sketch(), "fig1", quick=True, folder=tmp_path)
-    assert beside == tmp_path / "fig1.quick.png"
-    assert full.read_bytes() == before
-    assert figures.save_figure(sketch(), "fig1", quick=False, folder=tmp_path) == full
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fig1.png", "fig1.quick.png"]
+def scheme() -> Figure:
+    return figures.scheme(SchemeSteps(np.zeros((SIDE, SIDE, 3)), disc(0.1), torch.zeros(1, 3, SIDE, SIDE), one()))
 
 
-@pytest.mark.parametrize("layout", [None, "constrained"])
-def test_a_quick_figure_says_so_below_the_picture(layout: str | None, tmp_path: Path):
-    def saved(quick: bool) -> np.ndarray:
-        figure, axes = plt.subplots(figsize=(2, 1), layout=layout)
-        axes.set_xlabel("an axis label at the bottom")
-        return np.asarray(Image.open(figures.save_figure(figure, "a", quick=quick, folder=tmp_path)).convert("RGB"))
-
-    quick, full = saved(True), saved(False)
-    height, strip = len(full), round(160 * figures.STRIP)
-    assert quick.shape == (height + strip, *full.shape[1:])
-    assert (quick[:height] == full).all()
-    red = (quick[..., 0] > 150) & (quick[..., 1:].max(2) < 80)
-    assert red[height:].sum() > 20
-    assert not red[:height].any()
+def of_rows(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[], Figure]:
+    return lambda: draw(read_rows(DATA / "results" / "study_rows.csv"))
 
 
-def test_a_figure_saved_twice_is_stamped_once(tmp_path: Path):
-    figure = sketch()
-    once = figures.save_figure(figure, "a", quick=True, folder=tmp_path).read_bytes()
-    assert figures.save_figure(figure, "a", quick=True, folder=tmp_path).read_bytes() == once
+def leak_curves() -> Figure:
+    rows = pd.read_csv(DATA / "results" / "variants.csv")
+    return table_figures.leak_curves(rows[rows["area"] <= 0.2], ["paper, 4000 passes", "paper, 300 passes", "crisp"])
 
 
-def test_a_reduced_run_says_that_instead(tmp_path: Path):
-    said = [
-        np.asarray(Image.open(figures.save_figure(sketch(), word, quick=True, stamp=word, folder=tmp_path)))
-        for word in ("QUICK", "REDUCED")
-    ]
-    assert said[0].shape == said[1].shape
-    assert (said[0] != said[1]).any()
+DRAWN: dict[str, Callable[[], Figure]] = {
+    "overlay": lambda: figures.overlay(one()),
+    "overlay of another area": lambda: figures.overlay(one(asked=0.075)),
+    "area strip": lambda: figures.area_strip(row()),
+    "area strip of five": lambda: figures.area_strip(row((0.025, 0.05, 0.1, 0.15, 0.2))),
+    "figure 1": lambda: figures.strips(dict.fromkeys(METHODS[:2], row())),
+    "figure 1, ten areas": lambda: figures.strips(
+        dict.fromkeys(METHODS[:2], row((0.025, 0.0375, 0.05, 0.075, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2)))
+    ),
+    "figure 1, soft masks": lambda: figures.strips({"INR": row(asked=0.3)}),
+    "figure 2": scheme,
+    "figure 3": seeds,
+    "figure 4": methods,
+    "figure 5": lambda: figures.several({LABEL: around().found, "monarch": around().found[:2]}),
+    "figure 6": lambda: figures.surroundings({"penguins": around(), "monarch": around()}),
+    "leaks": lambda: figures.leaks({"the paper's objective": (one(), one()), "crisp": (one(), one())}),
+    "curves": curves,
+    "opening": lambda: figures.opening(row(), one()),
+    "precision by method": of_rows(table_figures.precision_by_method),
+    "precision by iteration": of_rows(table_figures.precision_by_iteration),
+    "smallest areas": of_rows(table_figures.smallest_areas),
+    "soft against cut": of_rows(table_figures.soft_against_cut),
+    "leak curves": leak_curves,
+}
 
 
-def test_figures_go_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("INREXP_FIGURES", str(tmp_path / "deep"))
-    assert figures.save_figure(sketch(), "a", quick=True) == tmp_path / "deep" / "a.png"
-    monkeypatch.delenv("INREXP_FIGURES")
-    (tmp_path / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
-    assert figures.save_figure(sketch(), "a", quick=True).resolve() == tmp_path / "figures" / "a.png"
+def ticked(axis: Axis) -> list[Text]:
+    """Labels of the ticks that lie in view."""
+    low, high = sorted(axis.get_view_interval())
+    places = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=False)
+    return [label for place, label in places if low <= place <= high]
 
 
-def test_a_figure_that_fails_leaves_the_old_one(tmp_path: Path):
-    path = figures.save_figure(sketch(), "a", quick=True, folder=tmp_path)
-    before = path.read_bytes()
-    broken = sketch()
-    broken.savefig = lambda target, **_: (Path(target).write_bytes(b"half"), 1 / 0)  # type: ignore[method-assign]
-    with pytest.raises(ZeroDivisionError):
-        figures.save_figure(broken, "a", quick=True, folder=tmp_path)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
+def labels(figure: Figure) -> list[Text]:
+    """All the words that the figure shows."""
+    found = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
+    for axes in figure.axes:
+        found += [axes.title, *axes.texts, *(legend.get_texts() if (legend := axes.get_legend()) else [])]
+        if axes.axison:
+            found += [axes.xaxis.label, axes.yaxis.label, *ticked(axes.xaxis), *ticked(axes.yaxis)]
+    return [text for text in found if text.get_visible() and text.get_text().strip()]
 
 
-@pytest.mark.slow
-def test_a_notebook_shows_every_figure_not_only_the_first():
-    cells = ["from inrexp import figures\nfigures.panels(1, 1);", "figures.panels(1, 2);", "figures.panels(1, 3);"]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
-    assert [[output.output_type for output in cell.outputs] for cell in notebook.cells] == [["display_data"]] * 3
+def overlapping(figure: Figure) -> list[tuple[str, str]]:
+    figure.canvas.draw()
+    boxes = [(text.get_text(), text.get_window_extent().padded(-0.5)) for text in labels(figure)]
+    return [(a, b) for (a, first), (b, second) in combinations(boxes, 2) if first.overlaps(second)]
+
+
+def outside(figure: Figure) -> list[str]:
+    whole = figure.bbox.padded(1)
+    corners = ((text.get_text(), text.get_window_extent().corners()) for text in labels(figure))
+    return [words for words, four in corners if not all(whole.contains(*corner) for corner in four)]
+
+
+def test_labels_that_do_overlap_are_found():
+    figure = plt.figure()
+    figure.text(0.5, 0.5, "one label")
+    figure.text(0.51, 0.5, "another")
+    figure.text(0.99, 0.1, "a long one that leaves the figure")
+    assert overlapping(figure) == [("one label", "another")]
+    assert outside(figure) == ["a long one that leaves the figure"]
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_label_lies_over_another_or_leaves_the_figure(name: str, tmp_path: Path):
+    figure = DRAWN[name]()
+    figures.save_figure(figure, "a", quick=True, made_by=WORDS, reduced="100 steps instead of 800", folder=tmp_path)
+    assert overlapping(figure) == []
+    assert outside(figure) == []
+    assert figure.get_figwidth() == figures.WIDTH  # one width for all: the same letters on a page
+
+
+def titles(figure: Figure) -> str:
+    return " ".join(axes.get_title() for axes in figure.axes).replace(r"$\mathbf{", "").replace("}$", "")
+
+
+def test_an_overlay_names_class_area_and_probability():
+    assert titles(figures.overlay(one())) == "king penguin, p = 0.90 the mask, 10 % what the network sees, p = 0.87"
+    assert "10 % (7.5 % asked)" in titles(figures.overlay(one(asked=0.075)))
+
+
+def test_p_is_bold_where_the_mask_suffices():
+    def bold(p: float) -> bool:
+        return "mathbf" in figures.overlay(one(p=p)).axes[2].get_title()
+
+    assert (bold(0.44), bold(0.45)) == (False, True)
+
+
+def test_figure_1_says_the_real_area_where_it_is_another():
+    assert titles(figures.strips({"INR": [one(0.1, 0.5)]})) == "10 %\np = 0.50"
+    soft = one(0.1, 0.5, asked=0.3)
+    assert titles(figures.strips({"INR": [soft]})) == f"30 %\n{figures.percent(soft.kept)}, p = 0.50"
+
+
+def test_figure_3_has_the_null_beside_the_seeds():
+    words = titles(seeds())
+    assert words.count("seed 1 IoU 0.63, p = 0.87".replace(" IoU", "\nIoU")) == 2
+    assert words.count("picture + 1e-6\nIoU 0.63, p = 0.87") == 2
+    with pytest.raises(ValueError, match="null must have the pictures of rows, a; got b"):
+        figures.seeds({"a": {"seed 0": one()}}, {"b": {"beside": one()}})
+
+
+def test_figure_5_says_why_algorithm_1_does_not_count_a_mask():
+    enough, none = one(0.2, 0.6, accepted=False, overlap=0.5), one(0.2, 0.1, accepted=False, overlap=0.5)
+    words = titles(figures.several({"a": [one(accepted=True), enough, none]}))
+    assert "1: 10 %" in words
+    assert "2: 20 %, adds nothing" in words
+    assert "3: 20 %, not enough" in words
+    with pytest.raises(ValueError, match="rows must hold the explanations"):
+        figures.several({})
+
+
+def test_figure_6_has_a_bar_for_each_region_and_a_mark_at_its_size():
+    figure = figures.surroundings({"penguins": around()})
+    first, second = figure.axes[4], figure.axes[5]  # the second line: the regions' own sizes, then the masks
+    assert [bar.get_width() for bar in first.patches] == [0.25] * 5
+    assert [bar.get_width() for bar in second.patches] == pytest.approx([0.2, 0.3, 0.4, 0.5, 0.6])
+    assert list(second.get_lines()[0].get_xdata()) == [0.25] * 5
+    weights = {label.get_text(): label.get_fontweight() for label in first.get_yticklabels()}
+    assert weights["chick"] == "bold"
+    assert weights["sky"] == "normal"
+
+
+def test_each_region_has_a_colour_of_its_own():
+    names = ["adult", "chick", "sky", "snow", "ice", "rock"]
+    colours = region_colours(names, ["adult", "chick"])
+    assert len(set(colours.values())) == len(names)
+    assert list(colours)[:2] == ["adult", "chick"]
+
+
+def test_the_curve_is_what_was_handed_in():
+    kept, left = (axes.get_lines() for axes in curves().axes)
+    assert list(kept[0].get_ydata()) == [0.1, 0.2, 0.6, 0.9]
+    assert kept[1].get_ydata()[0] == 0.45
+    assert list(left[0].get_xdata()) == [0, 1, 2]
+
+
+def test_a_film_has_a_frame_for_each_mask_and_stays_small(tmp_path: Path):
+    grown = [one(area, 4 * area) for area in (0.05, 0.1, 0.2)]
+    path = figures.film(grown, tmp_path / "out" / "film.webp")
+    with Image.open(path) as film:
+        assert film.n_frames == 3
+        assert film.size[0] == 840
+        first = np.asarray(film.convert("RGB")).astype(int)
+        film.seek(2)
+        assert np.abs(np.asarray(film.convert("RGB")) - first).max() > 100
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(ValueError, match="two masks or more"):
+        figures.film(grown[:1], path)
