@@ -44,14 +44,14 @@ test: $(READY)  ## every test: modules, then the committed notebooks against the
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest tests  # apart from the notebooks: each folder has its conftest.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope tests  # apart from the notebooks: two conftest.py
 	INREXP_FIGURES=$$(mktemp -d) $(BIN)/python -m pytest --nbval -n 2 --dist loadscope notebooks  # a kernel a core
 
 soak: $(READY)  ## faults at random for long: a study killed twenty times (INREXP_SOAK=200 for more), a full disk
 	INREXP_SOAK=$${INREXP_SOAK:-20} $(BIN)/python -m pytest tests/study/test_faults.py
 
-quick: $(READY)  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow" tests
+quick: $(READY)  ## the tests that take seconds, on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadscope tests
 
 lint: $(READY)  ## format and lint
 	$(BIN)/python -m ruff format .
