@@ -10,6 +10,7 @@ from typing import Any
 STEPS = 3  # of every fit
 COUNT = 2  # of seeds, explanations and the like
 MASKS = 8  # of RISE
+HIDDEN = 16  # width of a field: every pixel of the paper's grid is still asked, at a small part of the cost
 PREAMBLE = "from inrexp.commands import rehearsal\n\nrehearsal.shorten()"
 LIMITS = {"steps": STEPS, "extremal_steps": STEPS, "masks": MASKS, "seeds": COUNT, "n": COUNT}
 
@@ -38,13 +39,17 @@ def _cut(name: str, value: Any) -> Any:
 
 
 def shorten() -> None:
-    """In this process every preset has a few steps, and RISE a few masks where none are given."""
+    """In this process every preset has a few steps and narrow fields, and RISE a few masks where none are given."""
     import dataclasses
 
     from inrexp import methods
     from inrexp.paper.presets import PRESETS
+    from inrexp.paper.settings import FieldSettings
 
     for name, config in PRESETS.items():
-        PRESETS[name] = dataclasses.replace(config, steps=min(config.steps, STEPS))
+        source = config.source
+        if isinstance(source, FieldSettings):
+            source = dataclasses.replace(source, hidden=min(source.hidden, HIDDEN))
+        PRESETS[name] = dataclasses.replace(config, steps=min(config.steps, STEPS), source=source)
     defaults: dict[str, Any] = methods.rise.__kwdefaults__ or {}
     defaults["masks"] = min(defaults["masks"], MASKS)

@@ -99,7 +99,8 @@ def _run(
     if failed:
         raise RuntimeError(
             f"{len(failed)} of {len(records)} notebooks failed: {', '.join(failed)}; run them again with "
-            f"`inrexp run {' '.join(failed)}`, on a slow machine with --execution-timeout {4 * timeout:g}"
+            f"`inrexp run {' '.join(failed)}` and the same options, on a slow machine also --execution-timeout "
+            f"{4 * timeout:g}"
         )
     return 0
 

@@ -39,6 +39,8 @@ def test_presets_and_rise_are_shortened_where_nothing_is_given(monkeypatch: pyte
         monkeypatch.setitem(PRESETS, name, config)
     rehearsal.shorten()
     assert {config.steps for config in PRESETS.values()} == {rehearsal.STEPS}
+    assert PRESETS["paper"].source.hidden == rehearsal.HIDDEN
+    assert PRESETS["paper"].source.grid == "pixel"
     assert methods.rise.__kwdefaults__["masks"] == rehearsal.MASKS
 
 
