@@ -1,11 +1,12 @@
-"""Does bfloat16 change a fit by more than another seed does? The same seeds fitted in float32 and in bfloat16.
+"""Does bfloat16 change a fit by more than another seed does? The same seeds are fitted in float32 and in bfloat16.
 
     python benchmarks/mixed_precision.py [--preset crisp] [--seeds 3] [--data FOLDER --count 4] [--csv FILE]
 
-Two numbers a quantity: what bfloat16 changes, |bfloat16 - float32| for one seed, and what a seed changes, |one seed -
-another| in float32; means over pictures, seeds (or pairs of them) and areas. Quantities: probability under the soft
-mask (judged in float32), precision against the truth, 1 - IoU of the cut masks. FOLDER: ImageNet-S's layout.
-data/results/mixed_precision.csv: `--preset crisp --seeds 2`, the packaged pictures and four stand-in ones, on a CPU.
+Each quantity gets two numbers. The first is the difference between bfloat16 and float32 for one seed. The second is the
+difference between two seeds in float32. Both are means over pictures, seeds (or pairs of seeds) and areas. The
+quantities are the probability under the soft mask (computed in float32), the precision against the truth, and 1 - IoU
+of the cut masks. FOLDER has the layout of ImageNet-S. data/results/mixed_precision.csv was made on a CPU with
+`--preset crisp --seeds 2`, from the packaged pictures and four of the ImageNet-S stand-in.
 """
 
 import argparse
@@ -27,13 +28,14 @@ from inrexp.paper.fit import Problem, fit
 
 
 def numbers(one: Explanation, truth: Truth) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Probability (k,), precision (k,) and cut masks (k, 1, h, w) at the paper's areas."""
+    """Probability (k,), precision (k,) and cut masks (k, 1, h, w) at the paper's four areas."""
     soft = one.mask(PAPER_AREAS)
     cut = (soft > 0.5).to(soft.dtype)
     return one.probability_of_mask(soft), precision(cut, truth.object, counted=truth.counted), cut
 
 
 def difference(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -> list[float]:
+    """How much two answers of `numbers` differ: in probability, in precision, and 1 - IoU; means over areas."""
     apart = [1 - pairwise_iou(torch.stack(pair))[0, 1] for pair in zip(one[2], other[2], strict=True)]
     values = [(one[0] - other[0]).abs(), (one[1] - other[1]).abs(), torch.stack(apart)]
     return [float(value.nanmean()) for value in values]
@@ -71,8 +73,7 @@ def main() -> None:
         for kind, used in (("float32", folded), ("bfloat16", in_bfloat16)):
             fitted = fit(used(classifier, image), problems, config, progress=False)
             explained = [
-                Explanation.of_fit(one, classifier, image, target, preset=options.preset, seed=seed, config=config)
-                for seed, one in enumerate(fitted)
+                Explanation.of_fit(one, classifier, image, target, config, seed) for seed, one in enumerate(fitted)
             ]
             found[kind] = [numbers(one, truth) for one in explained]
         precisions = [difference(*pair) for pair in zip(found["float32"], found["bfloat16"], strict=True)]

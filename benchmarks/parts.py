@@ -1,12 +1,16 @@
-"""Where a step's time goes: classifier, field, filter, penalty, blend, optimiser, as ratios from one run; and memory.
+"""Measures where the time of a fit's step goes, and how much memory it takes.
 
     python benchmarks/parts.py [--model NAME] [--random] [--preset NAME] [--problems 1] [--device cpu] [--busy]
 
-Each part is timed forward and backward on the step's own shapes, rounds interleaved, medians taken; the whole step is
-timed in the same rounds, and "rest" is what the parts leave of it. "plain classifier" is the model as given,
-"classifier" the same with its batch norms folded. Last, a short fit, set-up included, against as many plain passes.
-Runs on the CPU and, where there is one, on a CUDA GPU too (not done yet by anyone), unless --device names one.
---busy: processor time instead of the clock's, for a machine that others use; with OMP_NUM_THREADS=1.
+The parts are the classifier, the field, the filter, the area penalty, the blend and the optimiser. Each is timed
+forward and backward on tensors of the step's own shapes. All parts and the whole step are timed in turn, for several
+rounds, and the medians are printed. "rest" is the time of the whole step that no part accounts for. "plain classifier"
+is the model as given, and "classifier" is the same with its batch norms folded. At the end a short fit with its set-up
+is compared with the same number of passes of the plain classifier.
+
+The benchmark runs on the CPU, and on a CUDA GPU if there is one, unless --device names one of them. Nobody has run it
+on a GPU yet. --busy measures processor time instead of the clock's, for a machine that others use; set
+OMP_NUM_THREADS=1.
 """
 
 import argparse
@@ -26,12 +30,12 @@ from inrexp.paper.fit import Problem, _Group, fit
 from inrexp.paper.inr import MaskField
 from inrexp.paper.objectives import area_penalty
 
-OWN = ("field", "filter", "penalty", "blend", "optimiser")  # what the goal of 0.20 counts
+OWN = ("field", "filter", "penalty", "blend", "optimiser")  # together at most 0.20 of the classifier, as the goal says
 FIT_STEPS = 20
 
 
 def passes(classifier: Classifier, seen: torch.Tensor) -> Callable[[], None]:
-    """Forward and backward of a batch.  seen: (n, 3, h, w), normalised."""
+    """A function that runs the classifier forward and backward.  seen: (n, 3, h, w), normalised."""
     return lambda: classifier.scores(leaf(seen), normalised=True).logsumexp(1).sum().backward()
 
 
@@ -40,7 +44,7 @@ def leaf(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def parts_of(loop: _Group, plain: Classifier) -> dict[str, Callable[[], None]]:
-    """One callable a part, each forward and backward."""
+    """For each part a function that runs it once, forward and backward."""
     source = loop.source
     if not isinstance(source, MaskField):
         raise TypeError(f"preset must use a MaskField, got {type(source).__name__}")
@@ -73,12 +77,15 @@ def parts_of(loop: _Group, plain: Classifier) -> dict[str, Callable[[], None]]:
         "penalty": lambda: area_penalty(leaf(ranked).flatten(0, 1), wanted).sum().backward(),
         "blend": lambda: loop.shown(leaf(mask)).sum().backward(),
         "optimiser": optimiser.step,
-        "whole step": step,  # after it, gradients for the optimiser to step on
+        "whole step": step,  # leaves the gradients that the optimiser's part needs in the next round
     }
 
 
 def medians_of(parts: dict[str, Callable[[], None]], repeats: int, clock: Callable[[], float]) -> dict[str, float]:
-    """Seconds a part, the median of interleaved rounds; two rounds before them to warm up."""
+    """The median seconds of each part.
+
+    In each round every part runs once. Two rounds at the start are not counted, so that the machine is warm.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in parts}
     for round_ in range(repeats + 2):
         for name, part in parts.items():
@@ -98,7 +105,7 @@ def clock_of(device: torch.device, busy: bool) -> Callable[[], float]:
 
 
 def peak_mib(device: torch.device) -> float:
-    """Largest memory so far: allocated by tensors on a GPU, of the whole process on a CPU."""
+    """The largest memory so far in MiB: on a GPU that of all tensors, on a CPU that of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
@@ -130,7 +137,7 @@ def measure(options: argparse.Namespace, device: str) -> None:
     problems = [Problem(image, target, seed) for seed in range(options.problems)]
     loop = _Group(folded(plain, image), problems, config)
     with frozen(plain.model), frozen(loop.classifier.model):
-        loop.losses(0)[0].sum().backward()  # gradients for the optimiser to step on
+        loop.losses(0)[0].sum().backward()  # the optimiser's part needs gradients
         times = medians_of(parts_of(loop, plain), options.repeats, clock)
     base, used = times["plain classifier"], times["classifier"]
     times["filter"] = times.pop("field and filter") - times["field"]

@@ -1,9 +1,9 @@
-"""Fit the variants of `inrexp.variants` to the same pictures with the same seed; writes data/results/variants.csv.
+"""Fits the variants of `inrexp.study.variants` to the same pictures with one seed; writes data/results/variants.csv.
 
     python benchmarks/variants.py [--dataset imagenet-s50 --folder FOLDER] [--limit 40] [--variants A B ...]
 
-Goes on where it stopped: a (variant, picture) that has its rows is not fitted again. Several processes can run at once
-with different --variants and --out files; pandas.concat joins them.
+An interrupted run can be started again: a variant that has its rows of a picture is not fitted to it again. Several
+processes can run at once if each has its own --variants and its own --out file; pandas.concat joins the files.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--dataset", default="packaged")
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--limit", type=int, help="this many samples, evenly spread")
+    parser.add_argument("--limit", type=int, help="use only so many samples, evenly spread")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device")
