@@ -1,1 +1,1 @@
-"""Methods x pictures x seeds: the plan, its rows, and the tables that they become."""
+"""A study runs methods on pictures with several seeds: its plan, its rows, and the tables made from the rows."""

@@ -1,7 +1,7 @@
-"""The same study on a Dask cluster: workers compute rows, the process that was started claims and writes them.
+"""A study on a Dask cluster: workers compute the rows, and the process that the reader started claims and writes them.
 
-One writer is what a network file system can bear, and workers need no access to the results. A worker that dies is
-replaced, and what it was at is computed again elsewhere.
+Only one process writes, because a network file system is not safe with several. The workers therefore need no access
+to the results folder. A worker that dies is replaced, and another worker computes its task again.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from inrexp.study.store import Result
 
 PLACES = "local:N (processes here), slurm:FILE.toml (SLURMCluster's keywords, and jobs = N) or dask:ADDRESS"
 CONFIG = {
-    "distributed.scheduler.allowed-failures": 5,  # workers that die under a task before it counts as failed
+    "distributed.scheduler.allowed-failures": 5,  # a task fails once so many workers have died under it
     "distributed.comm.timeouts.connect": "120s",  # a busy machine takes longer than Dask's 30 s to load torch
     "distributed.comm.timeouts.tcp": "120s",
 }
@@ -33,11 +33,13 @@ CONFIG = {
 def on_cluster(
     plan: StudyPlan, place: str, *, device: str | None = None, classifier: Classifier | None = None
 ) -> Executor:
-    """Compute tasks on a cluster; each worker has one thread, and of several GPUs on its machine one of its own.
+    """Compute tasks on a cluster.
 
+    Each worker has one thread. On a machine with several GPUs, each worker uses a GPU of its own.
     place: "local:4", "slurm:cluster.toml" or "dask:tcp://host:8786".
-    classifier: instead of the plan's model, which each worker loads once; it travels with every task.
-    Raises ValueError for another place, RuntimeError without the extra packages.
+    classifier: used instead of the plan's model, and sent with every task. By default each worker loads the plan's
+        model once.
+    Raises ValueError for another place, and RuntimeError if the optional packages are not installed.
     """
     kind, _, where = place.partition(":")
     if kind not in ("local", "slurm", "dask") or not where or (kind == "local" and not where.isdecimal()):
@@ -55,7 +57,7 @@ def on_cluster(
                 while more and len(pending) < 2 * max(1, sum(client.nthreads().values())):
                     task = next(tasks, ())
                     if not task:
-                        more = task is None  # None: other processes have all that is left for now
+                        more = task is None  # None: other processes have claimed all tasks that are left
                         break
                     method = METHODS[task[0].method]
                     pending[client.submit(_work, plan, method, classifier, device, task, pure=False)] = task
@@ -75,7 +77,10 @@ def on_cluster(
 def _work(
     plan: StudyPlan, method: Method, classifier: Classifier | None, device: str | None, task: Task
 ) -> list[Result]:
-    """What a worker does.  The method travels with the task, since a reader's own is not in the worker's package."""
+    """What a worker does.
+
+    The method is sent with the task, because a method that a reader registered is not in the worker's package.
+    """
     METHODS[method.name] = method
     return compute(plan, classifier or _loaded(plan.model, device), task)
 
@@ -85,7 +90,7 @@ def _loaded(model: str, device: str | None) -> Classifier:
     from dask.distributed import get_worker
 
     if device in (None, "cuda") and torch.cuda.is_available():
-        name = get_worker().name  # 0, 1, ... on a local cluster; a job of a queue sees its own GPUs only
+        name = get_worker().name  # 0, 1, ... on a local cluster; a job of a queue sees only its own GPUs
         device = f"cuda:{name % torch.cuda.device_count() if isinstance(name, int) else 0}"
     return load_classifier(model, device=device)
 
@@ -93,14 +98,14 @@ def _loaded(model: str, device: str | None) -> Classifier:
 def _outcome(future: Any, task: Task) -> list[Result]:
     if future.status == "finished":
         return future.result()
-    if future.status == "error":  # such as KilledWorker: the task took worker after worker with it
+    if future.status == "error":  # such as KilledWorker: several workers died on this task
         return [failed(row, future.exception()) for job in task for row in job.rows]
-    raise RuntimeError(f"the cluster gave a task up ({future.status}): finished rows are kept, run the command again")
+    raise RuntimeError(f"the cluster gave a task up ({future.status}). Finished rows are kept; run the command again")
 
 
 @contextlib.contextmanager
 def _client(kind: str, where: str) -> Iterator[tuple[Any, Callable[[], None]]]:
-    """A client, and what replaces workers that are gone: a busy machine loses them, a queue ends their jobs."""
+    """A client, and a function that replaces lost workers: busy machines lose them, and queues end their jobs."""
     import dask
     from dask.distributed import Client, LocalCluster
 
@@ -121,9 +126,10 @@ def _client(kind: str, where: str) -> Iterator[tuple[Any, Callable[[], None]]]:
 
 
 def slurm_cluster(file: "str | Path") -> tuple[Any, int]:
-    """dask-jobqueue's SLURMCluster from a TOML file: its keywords, and `jobs`, how many to keep queued or running.
+    """Makes dask-jobqueue's SLURMCluster from a TOML file.  Returns it with the number of jobs.
 
-    Raises FileNotFoundError, and ValueError for a file without `jobs`.
+    file: holds SLURMCluster's keywords, and `jobs`, the number of jobs to keep queued or running.
+    Raises FileNotFoundError without the file, and ValueError for a file without `jobs`.
     """
     try:
         from dask_jobqueue import SLURMCluster

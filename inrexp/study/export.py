@@ -41,9 +41,10 @@ ESCAPES = str.maketrans(
 
 
 def reductions(rows: pd.DataFrame) -> dict[str, list[str]]:
-    """Where these runs fall short of the paper's setting, read from the runs themselves; empty for the paper's own.
+    """Where these runs fall short of the paper's setting, read from the rows of the runs.
 
-    Returns a list for each data set, then for each method; what holds of one data set alone says so.
+    Returns a list of reductions for each data set, and then for each method. A method's reduction that holds on only
+    some of its data sets names them. The dictionary is empty for runs in the paper's own setting.
     """
     found: dict[str, list[str]] = {}
     places: dict[str, dict[str, list[str]]] = {}  # method -> reduction -> data sets
@@ -66,13 +67,13 @@ def _of_data(dataset: str, model: str, pictures: int, classes: int) -> list[str]
     if not start:
         return ["not a data set of the paper", there]
     (name, wanted, most), (paper_model, in_words) = PAPER_DATA[start], PAPER_MODELS[start]
-    found = ["stands in for the paper's"] if dataset != name or classes > most else []  # a copy has no class of its own
+    found = ["stands in for the paper's"] if dataset != name or classes > most else []  # a copy has the same classes
     found += [] if pictures == wanted else [f"{there} (paper: {name}, {wanted} of {most})"]
     return found if model == paper_model else [*found, f"model {model} (paper: {in_words})"]
 
 
 def _of_method(runs: pd.DataFrame, pictures: int) -> list[str]:
-    """One method's, on one data set of so many pictures."""
+    """The reductions of one method on one data set, which has `pictures` pictures."""
     method, preset = runs[["method", "preset"]].iloc[0]
     record = METHODS.get(method)
     found = _of_settings(record, preset, settings_of(runs["settings"].iloc[0]))
@@ -87,7 +88,7 @@ def _of_method(runs: pd.DataFrame, pictures: int) -> list[str]:
 
 
 def _of_settings(record: Method | None, preset: str, settings: Mapping[str, Any]) -> list[str]:
-    """Where a method's options are not those of its publication."""
+    """Where a method's options differ from those in its publication."""
     if record is None or record.published is None:
         return ["not a method of the paper"]
     found = []
@@ -101,7 +102,7 @@ def _of_settings(record: Method | None, preset: str, settings: Mapping[str, Any]
 
 
 def caption(table: Table) -> str:
-    """What the numbers are, the reductions behind them, and what each published number was measured on."""
+    """What the numbers are, which reductions lie behind them, and on which data the published numbers were measured."""
     frame = table.frame
     said = [
         TITLES[table.name],
@@ -128,7 +129,7 @@ def caption(table: Table) -> str:
 
 
 def _of_maps(rows: pd.DataFrame) -> list[str]:
-    """Maps are cut at a value and not at an area; nothing is said where a table has none."""
+    """The sentence on saliency maps, which are cut at a value instead of an area; none for a table without maps."""
     cut = _settings(rows, "map_cut")
     if cut == NONE:
         return []
@@ -136,13 +137,17 @@ def _of_maps(rows: pd.DataFrame) -> list[str]:
 
 
 def _settings(rows: pd.DataFrame, name: str) -> str:
-    """Every value that a setting has in the rows."""
+    """All values that one setting has in these rows, as text."""
     values = {str(settings_of(text).get(name)) for text in rows["settings"].unique()} - {"None"}
     return " or ".join(sorted(values)) or NONE
 
 
 def parts(table: Table) -> dict[str, pd.DataFrame]:
-    """The table for readers, as text in three parts: in the paper's layout, what it rests on, further measures."""
+    """The table for readers, as text in three parts.
+
+    The first part has the paper's layout. The second shows what each number rests on: intervals, counts of pictures
+    and runs, tests. The third holds the further measures.
+    """
     layout: dict[str, dict[str, str]] = {}
     basis, further = [], []
     for line in table.frame.to_dict("records"):
@@ -191,7 +196,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A `table*` with three booktabs tabulars; needs \\usepackage{booktabs,graphicx}."""
+    """A `table*` that holds a booktabs tabular for each part.  It needs \\usepackage{booktabs,graphicx}."""
     lines = [
         r"\begin{table*}",
         rf"\caption{{{escaped(caption(table))}}}",
@@ -206,7 +211,7 @@ def latex(table: Table) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text for LaTeX: signs that mean something there are written out."""
+    """The text with LaTeX's special characters escaped."""
     return str(text).translate(ESCAPES)
 
 
@@ -235,15 +240,17 @@ def _iteration(number: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text for Markdown in which no sign has a meaning there; tabulate leaves that to its caller."""
+    """The text with Markdown's special characters escaped, which tabulate does not do."""
     return text.replace("*", r"\*").replace("|", r"\|").replace("<", "&lt;").replace("_", r"\_")
 
 
 def write(table: Table, folder: "str | Path", seconds: pd.DataFrame | None = None) -> list[Path]:
-    """NAME.csv (numbers to four digits), NAME.md, NAME.tex and NAME_left_out.csv, each whole.  Returns their paths.
+    """Write NAME.csv (numbers to four digits), NAME.md, NAME.tex and NAME_left_out.csv.  Returns their paths.
 
-    seconds: `tables.read_seconds`, for NAME_seconds.csv; apart, since all else is the same byte for byte for the same
-    rows.  A table with reductions never replaces one without: it goes beside it as NAME.quick.csv and so on.
+    No file is left half-written. The same rows always give the same files, byte for byte.
+    seconds: what `rows.read_seconds` returns. The times go into NAME_seconds.csv, a file of their own, because they
+        differ from run to run.
+    A table with reductions never replaces a table without them. It is written beside it as NAME.quick.csv and so on.
     """
     folder, stem = Path(folder), table.name
     there = folder / f"{stem}.md"

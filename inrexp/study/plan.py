@@ -1,4 +1,4 @@
-"""What a study is: its plan, cut into tasks, each row with a key that holds whatever its numbers depend on."""
+"""The plan of a study, and how it is cut into tasks. The key of a row holds everything that its numbers depend on."""
 
 import dataclasses
 import hashlib
@@ -18,20 +18,27 @@ from inrexp.study.store import FORMAT, KEYED, key_of
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What a study is. A row's key holds all of it but `limit`, `seeds` and `iterations`, which say how many rows.
+    """What a study computes.
 
-    dataset: a name that `datasets.load_dataset` knows.  called: what rows and tables call the data set; None is the
-        name of the data set, and of a reader's own folder "folder NAME".
-    model: one that `load_classifier` knows.
-    methods: names in METHODS.  options: name of a method -> its options that are not the defaults.
-    seeds: 0 to seeds - 1, each a row (a single one for a method without random numbers).
-    iterations: explanations by algorithm 1, of methods that have it; the others have one.
-    threshold: Phi_0 of eq. 5; None is half of the unmasked probability.  cut: where masks are cut to 0/1.
-    map_cut: where saliency maps scaled to [0, 1] are cut; None is section 3.4's value, 0.2 or for VOC 0.5.
-    curve_steps: of insertion and deletion.
-    limit: this many samples, evenly spread over the data set (which is sorted by class), not its first ones.
-    batch: fits in one call, of methods that can. Rounding differs beside other fits, and a fit amplifies it: the key of
-        such a row holds the fits beside it.
+    The key of a row holds every setting here except `limit`, `seeds` and `iterations`, which only decide how many rows
+    there are.
+
+    dataset: a name that `datasets.load_dataset` knows.
+    called: what rows and tables call the data set. None is the data set's own name, or "folder NAME" for a folder of
+        the reader's.
+    model: a name that `load_classifier` knows.
+    methods: names in METHODS.
+    options: for the name of a method, the options that differ from its defaults.
+    seeds: number of seeds, 0 to seeds - 1, each with its own row. A method without random numbers has one row.
+    iterations: number of explanations by algorithm 1, for methods that have it. Other methods give one.
+    threshold: Phi_0 of eq. 5, in [0, 1). None is half of the unmasked probability.
+    cut: the mask value in [0, 1) above which a pixel of a binary mask is 1.
+    map_cut: the value at which saliency maps, scaled to [0, 1], are cut. None is section 3.4's value: 0.2, and 0.5 for
+        VOC.
+    curve_steps: number of steps of the insertion and deletion curves.
+    limit: use only so many samples. They are spread evenly over the data set, which is sorted by class.
+    batch: number of fits in one call, for methods that can share one. The fits beside it change a fit's rounding, and
+        small differences can grow during the fit, so the key of such a row also names the fits beside it.
     """
 
     dataset: str = "packaged"
@@ -79,7 +86,7 @@ class StudyPlan:
         )
 
     def settings(self, method: str) -> dict[str, Any]:
-        """What a row of the method depends on, beside the model's weights and the sample."""
+        """The settings that a row of this method depends on, apart from the model's weights and the sample."""
         record, judging = METHODS[method], dataclasses.asdict(self.judging)
         judging["threshold"] = "half of the unmasked probability" if self.threshold is None else self.threshold
         del judging["map_cut" if record.answers == "masks" else "cut"]  # a map's masks are binary
@@ -88,23 +95,23 @@ class StudyPlan:
 
 @dataclass(frozen=True)
 class Job:
-    """One method on one sample with one seed; a row for each iteration."""
+    """One method on one sample with one seed. It gives a row for each iteration."""
 
     sample: Sample
     method: str
     seed: int
-    rows: tuple[dict[str, Any], ...]  # what is known of each row before it is computed
+    rows: tuple[dict[str, Any], ...]  # the columns that are known before a row is computed
 
     @property
     def keys(self) -> tuple[str, ...]:
         return tuple(row["key"] for row in self.rows)
 
 
-Task = tuple[Job, ...]  # computed in one call
+Task = tuple[Job, ...]  # jobs that are computed in one call
 
 
 def digest_of(classifier: Classifier) -> str:
-    """A hash of the weights and of how pictures are prepared: two models of one name do not share rows."""
+    """A hash of the weights and of how pictures are prepared, so that two models of one name do not share rows."""
     facts = [classifier.size, classifier.resize, classifier.interpolation, classifier.activation]
     found = hashlib.sha256(repr([*facts, classifier._mean.tolist(), classifier._std.tolist()]).encode())
     for name, tensor in classifier.model.state_dict().items():
@@ -113,9 +120,10 @@ def digest_of(classifier: Classifier) -> str:
 
 
 def tasks_of(plan: StudyPlan, dataset: Dataset, classifier: Classifier) -> list[Task]:
-    """The whole plan, picture by picture; jobs of methods that run together in groups of `plan.batch`, in this order.
+    """All tasks of the plan, picture by picture.
 
-    Groups are cut from the whole plan, never from what is missing, so that a study that goes on has the same ones.
+    Methods that can fit several problems in one call get groups of `plan.batch` jobs. The groups are formed from the
+    whole plan and not from the rows still missing, so that a resumed study has the same groups.
     """
     weights = digest_of(classifier)
     of_method = {
@@ -152,7 +160,7 @@ def tasks_of(plan: StudyPlan, dataset: Dataset, classifier: Classifier) -> list[
 
 
 def _keyed(group: Sequence[Job]) -> Task:
-    """Jobs with their keys; of several, each key holds all of them (column `beside`)."""
+    """The group with the keys of its rows.  In a group of several jobs, each key names all of them (`beside`)."""
     first = [json.dumps([job.rows[0][name] for name in KEYED if name != "beside"]) for job in group]
     beside = hashlib.sha256("\n".join(first).encode()).hexdigest()[:12] if len(group) > 1 else ""
     whole = []

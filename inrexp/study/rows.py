@@ -1,6 +1,6 @@
-"""The rows of a study as a table's code reads them: whole, numbers as numbers, each method's line named.
+"""Reads the rows of a study for tables and figures, checks them, and gives each method a name that a table can show.
 
-Committed rows of an older format are read only where a file beside them says where they come from (`PROVENANCE`).
+Rows of an older format are read only if a file beside them says which commit made them (`PROVENANCE`).
 """
 
 import json
@@ -19,18 +19,19 @@ from inrexp.study.store import FILE, FORMAT, KEYED, ROWS, SECONDS, Results, key_
 IDENTITY = ["dataset", "sample", "model", "method", "preset", "settings", "seed", "iteration"]
 TEXT = ["key", *IDENTITY[:-2], "label", "contents", "beside", "status", "error"]
 MEASURES = ["precision_largest", "area", "area_error", "probability", "probability_cut", "insertion", "deletion"]
-OF_VOC = ["precision_box", "precision_mask"]  # a study of pictures with one truth may leave these columns out
+OF_VOC = ["precision_box", "precision_mask"]  # missing where each picture has a single truth
 NUMBERS = ["seed", "iteration", "area_cut_star", "precision", "hit", *MEASURES]
 PROVENANCE = "provenance.toml"  # file name -> format, commit, and what was done to the rows since
 
 
 def read_rows(path: "str | Path") -> pd.DataFrame:
-    """The rows of a study, from its folder or from a CSV file that it exported, checked by `checked`.
+    """The rows of a study, read from its folder or from a CSV file that it exported, after `checked`.
 
-    Raises FileNotFoundError, and ValueError for rows that are not whole or whose key disagrees with their columns.
+    Raises FileNotFoundError if there are none. Raises ValueError for rows that `checked` refuses, and for a key that
+    disagrees with the columns of its row.
     """
     path = Path(path)
-    if (path / FILE).is_file():  # what a study has now, finished or not
+    if (path / FILE).is_file():  # export the rows that the study has so far
         with Results(path) as store:
             store.export()
     path = path / ROWS if path.is_dir() else path
@@ -45,21 +46,24 @@ def read_rows(path: "str | Path") -> pd.DataFrame:
 
 
 def provenance(path: "str | Path") -> Mapping[str, Any]:
-    """What the file beside a CSV says of it: format, commit, note; empty where it says nothing."""
+    """Format, commit and note that `PROVENANCE` beside a CSV file gives for it; empty if it gives nothing."""
     beside = Path(path).parent / PROVENANCE
     return tomllib.loads(beside.read_text(encoding="utf-8")).get(Path(path).name, {}) if beside.is_file() else {}
 
 
 def _check_keys(rows: pd.DataFrame, path: Path) -> None:
-    """Every key must be that of its row.  Raises ValueError otherwise, and for an older format without provenance."""
+    """Check that every key is the key of its row.
+
+    Raises ValueError if one is not, and for rows of an older format without provenance.
+    """
     formats = set(rows["format"].unique()) if "format" in rows else {1}
     if formats != {FORMAT}:
         if provenance(path).get("format") in formats:
             return
         raise ValueError(
-            f"{path} holds rows of format {min(formats)}, this version writes {FORMAT}: their keys do not say which "
-            f"picture, truth and class they are of. Run the study again, or name the file in {PROVENANCE} beside it "
-            "with its format and the commit that made it"
+            f"{path} holds rows of format {min(formats)}, this version writes {FORMAT}. The older keys do not say "
+            f"which picture, truth and class a row belongs to. Run the study again, or name the file in {PROVENANCE} "
+            "beside it, with its format and the commit that made it"
         )
     held = rows[["key", *KEYED]].astype(object)
     wrong = [row["key"] for row in held.where(held.notna(), None).to_dict("records") if row["key"] != key_of(row)]
@@ -71,19 +75,21 @@ def _check_keys(rows: pd.DataFrame, path: Path) -> None:
 
 
 def read_seconds(path: "str | Path") -> pd.DataFrame | None:
-    """Key and seconds from where `read_rows` reads: seconds.csv beside rows.csv; None if it is not there."""
+    """Key and seconds of each row, from seconds.csv beside the rows.csv that `read_rows` reads; None without it."""
     path = Path(path) / ROWS if Path(path).is_dir() else Path(path)
     beside = path.with_name(path.name.replace(ROWS, SECONDS))
     return pd.read_csv(beside, dtype={"key": str}) if beside.is_file() and beside != path else None
 
 
 def checked(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows in one order whatever theirs was, with four columns more.
+    """The rows in a fixed order, with four more columns.
 
-    `variant`: the method with its preset, "INR, crisp".  `failed`: bool.  `collapsed`: bool, the fit collapsed or
-    diverged and left no explanation, so that the row has no numbers.  `cut_suffices`: 1 where the mask of some area
-    keeps the class when cut to 0/1.
-    Raises ValueError for missing columns, no rows, a run that stands there twice, and what is not a number.
+    variant: the method with its preset, such as "INR, crisp".
+    failed: bool, the run ended with an error.
+    collapsed: bool, the fit collapsed or diverged and left no explanation. Such a row has no numbers.
+    cut_suffices: 1 if the mask of some area still keeps the class when it is cut to 0/1, else 0.
+    Raises ValueError for missing columns, for no rows at all, for a run that occurs twice, and for text in a column of
+    numbers.
     """
     missing = [name for name in [*IDENTITY, "key", "label", "status", *NUMBERS] if name not in rows]
     if missing:
@@ -113,7 +119,11 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def settings_of(text: str) -> dict[str, Any]:
-    """A row's settings, nested ones by their path: {"fit": {"steps": 9, "lr": {"end": 0}}} has "steps" and "lr.end"."""
+    """The settings of a row as a flat dictionary.
+
+    Nested settings are named by their path, without "fit": {"fit": {"steps": 9, "lr": {"end": 0}}} becomes
+    {"steps": 9, "lr.end": 0}.
+    """
     flat: dict[str, Any] = {}
 
     def add(values: Mapping[str, Any], path: str) -> None:
@@ -128,12 +138,15 @@ def settings_of(text: str) -> dict[str, Any]:
 
 
 def label_of(method: str) -> str:
-    """What tables call a method; one that is not registered here has its name only."""
+    """What tables call a method: its label, or its name if it is not registered here."""
     return METHODS[method].label if method in METHODS else method
 
 
 def _variants(rows: pd.DataFrame) -> pd.Series:
-    """ "INR, crisp": the method and its preset, and the settings in which runs of one preset differ on one data set."""
+    """Name each run by its method and preset, such as "INR, crisp".
+
+    If runs of one preset on one data set differ in some settings, these settings join the name.
+    """
     names = pd.Series("", index=rows.index)
     for (_, _, method, preset), runs in rows.groupby(["dataset", "model", "method", "preset"]):
         settings = {text: settings_of(text) for text in runs["settings"].unique()}

@@ -1,12 +1,12 @@
-"""Methods x pictures x seeds -> rows and masks (sections 3.3 and 3.4), resumable, shared between processes.
+"""Runs a study: every method on every picture with every seed gives rows and masks (sections 3.3 and 3.4).
 
-There are two ways to share a study's work. Claims (`store`): start the same command any number of times on one results
-folder, with nothing to set up. Dask (`cluster`): one command starts workers itself, gives each GPU its own, fills a
-queue such as Slurm's, and replaces workers that die.
+A study can be interrupted and resumed, and several processes can share it. There are two ways to share the work.
+Claims (`store`) need no setup: start the same command several times on one results folder. With Dask (`cluster`), one
+command starts the workers, gives each GPU a worker of its own, fills a queue such as Slurm's, and replaces lost ones.
 
-How the work is done (device, cluster) is no part of a row's key and may differ from one run to the next on the same
-folder. An interrupted study that is run again gives the uninterrupted one's table byte for byte, on one kind of machine
-with the same number of threads.
+The device and the cluster are not part of a row's key, so they may change between two runs on the same folder. An
+interrupted study that is resumed gives the same table, byte for byte, as one that was never interrupted, provided that
+the kind of machine and the number of threads stay the same.
 """
 
 import contextlib
@@ -35,7 +35,10 @@ Report = Callable[[dict[str, float]], None]
 
 
 def compute(plan: StudyPlan, classifier: Classifier, task: Task, report: Report | None = None) -> list[Result]:
-    """A task's rows.  What fails becomes a row with its error; in a group each job is then tried alone."""
+    """The rows of a task.
+
+    A job that fails gives a row with its error. If a group fails, each of its jobs is first tried alone.
+    """
     answer = _in_turn if METHODS[task[0].method].in_turn else _alone
     try:
         return answer(plan, classifier, task, report)
@@ -46,7 +49,10 @@ def compute(plan: StudyPlan, classifier: Classifier, task: Task, report: Report 
 
 
 def _in_turn(plan: StudyPlan, classifier: Classifier, task: Task, report: Report | None) -> list[Result]:
-    """Algorithm 1 for all jobs at once.  A picture with nothing more to explain goes on: every iteration has a row."""
+    """Algorithm 1 for all jobs at once.
+
+    Every iteration has a row, so a picture goes on even where nothing is left to explain.
+    """
     method = METHODS[task[0].method]
     assert method.in_turn is not None
     runs = method.in_turn(
@@ -61,7 +67,7 @@ def _in_turn(plan: StudyPlan, classifier: Classifier, task: Task, report: Report
     )
     results = []
     for job, run in zip(task, runs, strict=True):
-        if interrupted(run):  # half a fit is no result
+        if interrupted(run):  # an unfinished fit is not a result
             raise KeyboardInterrupt
         stars, cut_stars = run.smallest_areas(), run.smallest_areas(cut=plan.cut)
         for row, found, star, cut_star in zip(job.rows, run, stars, cut_stars, strict=True):
@@ -88,7 +94,7 @@ Executor = Callable[[Iterator[Task | None], Report], Generator[tuple[Task, list[
 
 
 def in_turn(plan: StudyPlan, classifier: Classifier) -> Executor:
-    """One task after another, in this process."""
+    """Computes one task after another in this process."""
 
     def execute(tasks: Iterator[Task | None], report: Report) -> Generator[tuple[Task, list[Result]], None, None]:
         for task in tasks:
@@ -113,14 +119,17 @@ def run_study(
     executor: Executor | None = None,
     progress: bool = True,
 ) -> dict[str, int]:
-    """Compute what is missing in the folder `results` and export its tables; safe to kill, to repeat and to share.
+    """Compute the rows that are missing in the folder `results`, and export its rows as CSV.
 
-    folder: where the data set lies.  dataset, classifier: instead of those that the plan names.
-    retry_failed: try again what failed before.
-    replace: drop rows of the same runs whose picture, truth or class has changed since, or that ran beside other fits.
-    executor: how tasks are computed, for instance `cluster.on_cluster`; None is one after another, here.
+    The call can be killed, repeated, and made by several processes at once, without harm to the results.
+    folder: where the data set lies.
+    dataset, classifier: used instead of those that the plan names.
+    retry_failed: compute the rows again that failed in an earlier run.
+    replace: drop rows of the same runs if their picture, truth or class has changed since, or if they were fitted
+        beside other fits.
+    executor: computes the tasks, for instance `cluster.on_cluster`. None computes them one after another here.
     Returns the number of rows by status: "finished", "failed", "collapsed to ...", "diverged ...".
-    Ctrl-C raises KeyboardInterrupt with the finished rows kept and exported.  Raises OSError for a full disk, and
+    Ctrl-C raises KeyboardInterrupt; the finished rows are kept and exported. Raises OSError for a full disk, and
     ValueError for rows that `replace` would drop.
     """
     classifier = classifier or load_classifier(plan.model, device=device)
@@ -141,12 +150,12 @@ def run_study(
             store.forget(key for key, status in store.states().items() if key in keys and status == FAILED)
         try:
             stream = execute(_claimed(tasks, store, bar), lambda losses: _show(bar, losses))
-            with contextlib.closing(stream):  # a cluster ends with the study, whatever ends it
+            with contextlib.closing(stream):  # so that a cluster is shut down however the study ends
                 for task, found in stream:
                     store.put(found)
                     _count(bar, task, found)
         except BaseException:
-            with contextlib.suppress(OSError):  # what ended the study is the message
+            with contextlib.suppress(OSError):  # the error that ended the study is the one to show
                 store.export()
             raise
         store.export()
@@ -155,30 +164,31 @@ def run_study(
 
 
 def _drop_outdated(store: Results, planned: list[dict[str, Any]], replace: bool) -> None:
-    """Failed rows go, since they hold no number; others go with `replace` only."""
+    """Drop outdated rows: failed ones always, since they hold no numbers, and the others only with `replace`."""
     outdated = store.outdated(planned)
     kept = [row for row in outdated if row["status"] != FAILED]
     if kept and not replace:
         first = ", ".join(kept[0][name] for name in ("dataset", "sample", "method"))
         raise ValueError(
-            f"{store.folder} holds {len(kept)} rows of the same runs, computed on another picture, truth or class, or "
-            f"beside other fits; the first: {first}. Use another results folder, or drop those rows with replace=True "
-            "(--replace)"
+            f"{store.folder} holds {len(kept)} rows of the same runs, but they were computed on another picture, truth "
+            f"or class, or beside other fits; the first: {first}. Use another results folder, or drop those rows with "
+            "replace=True (--replace)"
         )
     store.forget(row["key"] for row in outdated)
 
 
 def _claimed(tasks: Sequence[Task], store: Results, bar: tqdm) -> Iterator[Task | None]:
-    """Tasks with missing rows, each claimed as it is handed out; None where others have all that is left.
+    """Hand out the tasks that miss rows, and claim each one as it is handed out.
 
-    Ends when every row is there, whoever computed it.
+    Yields None while other processes have claimed all tasks that are left. Ends when every row is there, whichever
+    process computed it.
     """
     waiting = list(tasks)
     while waiting:
         there = store.states().keys()
         if not bar.n:
             bar.update(len(there & {key for task in tasks for job in task for key in job.keys}))
-            bar.initial = bar.n  # time left is judged by this run's rows
+            bar.initial = bar.n  # the time left is estimated from this run's rows
         later = []
         for task in waiting:
             missing = [key for job in task for key in job.keys if key not in there]

@@ -1,4 +1,4 @@
-"""One method's answer on one sample as a row of numbers and its masks in 8 bits (sections 3.3.1 and 3.4)."""
+"""Measures a method's answer on one sample: a row of numbers, and its masks in 8 bits (sections 3.3.1 and 3.4)."""
 
 import math
 from dataclasses import dataclass
@@ -20,10 +20,12 @@ FAILED = "failed"
 
 @dataclass(frozen=True)
 class Judging:
-    """How answers are judged.
+    """How answers are measured.
 
-    threshold: Phi_0; None is half of the unmasked probability.  cut: where a mask is cut to 0/1.
-    map_cut: where a saliency map scaled to [0, 1] is cut.  curve_steps: of insertion and deletion.
+    threshold: Phi_0 of eq. 5; None is half of the unmasked probability.
+    cut: the mask value above which a pixel of a binary mask is 1.
+    map_cut: the value at which a saliency map, scaled to [0, 1], is cut.
+    curve_steps: number of steps of the insertion and deletion curves.
     """
 
     threshold: float | None
@@ -33,23 +35,27 @@ class Judging:
 
 
 def status_of(found: object) -> str:
-    """How a fit ended, in words; a method without a fit has always "finished"."""
+    """How a fit ended, in words.  A method that fits nothing always has "finished"."""
     return str(getattr(found, "outcome", "finished"))
 
 
 def sound(found: object) -> bool:
-    """Whether there is something to measure: a fit that collapsed or diverged left no explanation."""
+    """Whether there is an explanation to measure.  A fit that collapsed or diverged left none."""
     return status_of(found) == "finished"
 
 
 def interrupted(found: object) -> bool:
-    """Whether a fit, or a run of algorithm 1, was ended early."""
+    """Whether a fit, or a run of algorithm 1, was interrupted."""
     how = getattr(found, "outcome", None) or getattr(found, "ending", None)
     return how is not None and how.kind == "interrupted"
 
 
 def areas_of(found: Attribution) -> list[float]:
-    """The areas of the masks that are kept: those held, or the paper's four in range."""
+    """The areas of the masks that a study keeps.
+
+    For a method with masks of certain areas, these are its areas. For a field, they are those of the paper's four areas
+    that lie in its range, and the end of the range.
+    """
     if isinstance(found, SaliencyMap):
         return list(PAPER_AREAS)
     low, high = found.area_range
@@ -65,11 +71,12 @@ def scored(
     star: float | None,
     cut_star: float | None,
 ) -> Result:
-    """A row, and the soft masks at `areas_of` and a* (of a saliency map the map itself, scaled to [0, 1]).
+    """A row of numbers with its masks: the soft masks of `areas_of` and a*, or a saliency map scaled to [0, 1].
 
-    A fit that collapsed or diverged is no result: its row has its status and no number.
-    known: the row's other columns.  star, cut_star: a* of soft and of cut masks, None where no area suffices: then what
-    is measured at a* is None too.  Precisions are of binary masks: of masks cut at a*, of maps cut at their value.
+    The row of a fit that collapsed or diverged has its status and no numbers.
+    known: the other columns of the row.
+    star, cut_star: a* of soft and of cut masks. None means that no area suffices; then the numbers at a* are None too.
+    A precision is always that of a binary mask: the cut mask at a*, or a saliency map cut at `judging.map_cut`.
     """
     classifier = found.needed_classifier()
     row = {**known, "status": status_of(found), "unmasked": found.unmasked, "seconds": found.seconds}
@@ -99,7 +106,10 @@ def scored(
 def _precisions(
     binary: torch.Tensor | None, largest: torch.Tensor, sample: Sample, classifier: Classifier
 ) -> dict[str, Any]:
-    """Eq. 7 against the data set's main truth, and with boxes against both, without the pixels that do not count."""
+    """Precision (eq. 7) against the data set's main truth, and against box and mask where it has both.
+
+    Pixels that do not count are left out.
+    """
     truths = sample.truths(classifier)
     main = next(iter(truths))
     found: dict[str, Any] = {"precision_largest": _precision(largest, truths[main])}
@@ -118,5 +128,5 @@ def _precision(binary: torch.Tensor, truth: Truth) -> float:
 
 
 def failed(row: dict[str, Any], error: Exception) -> Result:
-    """The row of a job that raised."""
+    """The row of a job that raised an error; it holds the error's type and message."""
     return Result({**row, "status": FAILED, "error": " ".join(f"{type(error).__name__}: {error}".split())[:500]})

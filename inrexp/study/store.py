@@ -1,8 +1,8 @@
-"""Where a study's rows and masks stand: one SQLite file, in which a row and its masks are one transaction.
+"""Stores the rows and masks of a study in one SQLite file. A row and its masks are written in one transaction.
 
-A kill, a full disk or a power cut leaves the rows that were finished and no half of another. Several processes may work
-on one folder: each claims rows before it computes them. The journal is SQLite's own rollback journal, not its
-write-ahead log: that needs memory shared between the processes, which network file systems do not have.
+After a kill, a full disk or a power cut, the finished rows are there and no row is half-written. Several processes may
+work on one folder, because each claims its rows before it computes them. SQLite's rollback journal is used and not its
+write-ahead log, since the log needs memory shared between processes, which a network file system cannot offer.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from inrexp.files import written_whole
 
 FILE = "results.sqlite"
 ROWS, SECONDS = "rows.csv", "seconds.csv"
-FORMAT = 2  # of the file, of a key and of what a row means: raise it when a number is computed otherwise
+FORMAT = 2  # of the file, the keys and the rows: raise it when a number is computed in another way
 LEASE = 300.0  # s without a sign of life after which another machine's claims are free
 BUSY = 60.0  # s to wait while another process writes
 COLUMNS = {
@@ -45,7 +45,7 @@ COLUMNS = {
     "seconds": "REAL",
 }
 IDENTITY = ("dataset", "model", "method", "preset", "settings", "sample", "seed", "iteration")  # the table's order
-# contents: `Sample.digest`, of picture, target and truth.  beside: a hash of the fits of the same call, if any.
+# contents: `Sample.digest`, a hash of picture, target and truth.  beside: a hash of the other fits in the same call.
 KEYED = (*IDENTITY, "contents", "beside")
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS rows ({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())});
@@ -56,9 +56,11 @@ CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT, host TEXT, 
 
 @dataclass(frozen=True)
 class Result:
-    """One row (column -> value, None where there is none) and its masks.
+    """One row and its masks.
 
-    names: what each mask is, an area or "map".  masks: (k, h, w) uint8, 255 keeps the pixel.
+    row: a value for each column; None where there is none.
+    names: what each mask is: its area, or "map".
+    masks: (k, h, w) uint8; a pixel of 255 is kept.
     """
 
     row: dict[str, Any]
@@ -67,17 +69,17 @@ class Result:
 
 
 def key_of(row: Mapping[str, Any]) -> str:
-    """The key of a row of this format: a hash of the columns KEYED, as the exported table holds them."""
+    """The key of a row: a hash of the columns KEYED, in the form in which the exported table holds them."""
     held = [str(row[name]) if row[name] is not None else "" for name in KEYED]
     return hashlib.sha256(json.dumps([FORMAT, *held]).encode()).hexdigest()[:20]
 
 
 class Results:
-    """The results in a folder, open for work; close it, or use it in a `with`.
+    """The results in a folder, open for work. Close it when done, or use it in a `with`.
 
-    lease: s after which claims of a process on another machine that gives no sign of life are free; a dead process of
-    this machine is noticed at once.
-    Raises ValueError for a folder that another version wrote, OSError for one that cannot be written.
+    lease: seconds. Claims of a process on another machine become free after so long without a sign of life. A dead
+        process on this machine is noticed at once.
+    Raises ValueError for a folder that another version wrote, and OSError for one that cannot be written.
     """
 
     def __init__(self, folder: "str | Path", *, lease: float = LEASE):
@@ -104,19 +106,22 @@ class Results:
         self.close()
 
     def close(self) -> None:
-        """Give back what is claimed and not finished."""
+        """Close the file, and free the rows that were claimed and not finished."""
         self._ended.set()
         self._heart.join()
-        with contextlib.suppress(OSError), self._writing() as database:  # a full disk: they lapse by themselves
+        with contextlib.suppress(OSError), self._writing() as database:  # with a full disk, the claims lapse
             database.execute("DELETE FROM claims WHERE owner = ?", (self.owner,))
         self._database.close()
 
     def states(self) -> dict[str, str]:
-        """key -> status of every row."""
+        """The status of every row, by key."""
         return dict(self._read("SELECT key, status FROM rows"))
 
     def claim(self, keys: Sequence[str]) -> bool:
-        """Take rows for this process, all or none; False where one is finished or another living process has it."""
+        """Claim all of these rows for this process, or none.
+
+        Returns False if one of them is finished already, or if another living process has claimed it.
+        """
         now = time.time()
         with self._writing() as database:
             marks = ", ".join("?" * len(keys))
@@ -130,7 +135,7 @@ class Results:
         return True
 
     def put(self, results: Sequence[Result]) -> None:
-        """Keep rows with their masks, all or none; a row that is there already stays as it is."""
+        """Store all of these rows with their masks, or none.  A row that is there already stays as it is."""
         names = ", ".join(COLUMNS)
         values = ", ".join(f":{name}" for name in COLUMNS)
         with self._writing() as database:
@@ -150,7 +155,10 @@ class Results:
                 database.execute("DELETE FROM masks WHERE key = ?", (key,))
 
     def outdated(self, planned: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """The rows here of a planned run whose key is another: its picture, truth, target or company has changed."""
+        """The stored rows of planned runs that have another key now.
+
+        The picture, its truth, the target, or the fits in the same call have changed since such a row was computed.
+        """
         keys = {tuple(row[name] for name in IDENTITY): row["key"] for row in planned}
         names = ("key", "status", *KEYED)
         found = (dict(zip(names, row, strict=True)) for row in self._read(f"SELECT {', '.join(names)} FROM rows"))
@@ -163,7 +171,7 @@ class Results:
         return [dict(zip(COLUMNS, row, strict=True)) for row in found]
 
     def masks(self, key: str) -> dict[str, np.ndarray]:
-        """The masks of a row: an area, or "map", -> (h, w) uint8; none for a row that failed.
+        """The masks of a row, each (h, w) uint8, by area or as "map".  A row that failed has none.
 
         Raises LookupError for a key that no row has.
         """
@@ -176,7 +184,10 @@ class Results:
         return dict(zip(names.split(), from_png(png, len(names.split())), strict=True))
 
     def export(self) -> tuple[Path, Path]:
-        """Write rows.csv, the same byte for byte for the same rows, and seconds.csv, which differs from run to run."""
+        """Write rows.csv and seconds.csv.  Returns their paths.
+
+        The same rows always give the same rows.csv, byte for byte. Times stand apart because they differ between runs.
+        """
         rows = self.rows()
         rows_path, seconds_path = self.folder / ROWS, self.folder / SECONDS
         _write_csv(rows_path, [name for name in COLUMNS if name != "seconds"], rows)
@@ -195,7 +206,7 @@ class Results:
                 yield self._database
                 self._database.execute("COMMIT")
             except BaseException:
-                if self._database.in_transaction:  # SQLite has ended it itself where the disk is full
+                if self._database.in_transaction:  # with a full disk, SQLite has ended it already
                     self._database.execute("ROLLBACK")
                 raise
 
@@ -205,7 +216,7 @@ class Results:
         return host != self.host or _runs(pid)
 
     def _beat(self) -> None:
-        """A sign of life every fifth of the lease, from a thread with a connection of its own."""
+        """Give a sign of life every fifth of the lease.  This runs in a thread with its own connection."""
         while not self._ended.wait(self.lease / 5):
             with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(self.path)) as database:
                 database.execute("UPDATE claims SET beat = ? WHERE owner = ?", (time.time(), self.owner))
@@ -213,7 +224,7 @@ class Results:
 
 def _connect(path: Path) -> sqlite3.Connection:
     with _explained(path):
-        database = sqlite3.connect(path, timeout=BUSY, isolation_level=None)  # transactions are begun by hand
+        database = sqlite3.connect(path, timeout=BUSY, isolation_level=None)  # `_writing` begins the transactions
         database.execute("PRAGMA synchronous = FULL")
         return database
 
@@ -224,13 +235,13 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         raise OSError(
-            f"{path}: {error}. Finished rows are kept: free the disk, or whatever the message names, "
+            f"{path}: {error}. Finished rows are kept. Mend what the message names, for instance free the disk, "
             "and run the same command again"
         ) from error
 
 
 def _runs(pid: int) -> bool:
-    if os.name != "posix":  # there os.kill(pid, 0) would end it: wait for the lease
+    if os.name != "posix":  # on Windows os.kill(pid, 0) would end the process, so wait for the lease
         return True
     try:
         os.kill(pid, 0)
@@ -242,7 +253,7 @@ def _runs(pid: int) -> bool:
 
 
 def to_png(masks: np.ndarray) -> bytes:
-    """Masks (k, h, w) uint8 as one PNG, each below the one before; with 1 bit a pixel where all are 0 or 255."""
+    """Masks (k, h, w) uint8 as one PNG, one below the other.  It has 1 bit a pixel if every value is 0 or 255."""
     drawn = Image.fromarray(masks.reshape(-1, masks.shape[-1]))
     if np.isin(masks, (0, 255)).all():
         drawn = drawn.convert("1", dither=Image.Dither.NONE)
@@ -252,7 +263,7 @@ def to_png(masks: np.ndarray) -> bytes:
 
 
 def from_png(png: bytes, count: int) -> np.ndarray:
-    """The `count` masks of a PNG that `to_png` made, (count, h, w) uint8."""
+    """The masks in a PNG that `to_png` made.  count: how many there are.  Returns (count, h, w) uint8."""
     with Image.open(io.BytesIO(png)) as drawn:
         pixels = np.asarray(drawn.convert("L"))
     return pixels.reshape(count, -1, pixels.shape[-1])

@@ -2,12 +2,12 @@
 
 A run is one row: a picture, a method with its settings, a seed, an iteration. Some runs have no precision:
 
-- a run without an a*, since no area in range suffices; `precision_largest`, of its largest mask, is there all the same;
-- a run whose fit collapsed or diverged, which left no explanation to measure;
+- a run without an a*, because no area in range suffices (`precision_largest`, that of its largest mask, still exists);
+- a run whose fit collapsed or diverged, because it left no explanation to measure;
 - a run that failed with an error.
 
-They are left out of the mean, counted beside it, and named by `left_out`. Saliency maps are cut at a value and not at
-an area (section 3.4), so they have a precision with or without an a*.
+The means leave these runs out, the tables count them, and `left_out` lists them. Saliency maps are cut at a value and
+not at an area (section 3.4), so they have a precision with or without an a*.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ from inrexp.study.rows import MEASURES, OF_VOC
 ITERATIONS = 3  # table 2
 LEVEL, RESAMPLES = 0.95, 9999  # of the bootstrap
 PUBLISHED = {"imagenet-s": "ImageNet-S50", "voc": "VOC07 difficult"}  # by the first letters of a data set's name
-NOTHING = (np.nan, None)  # where the paper's text gives no number
+NOTHING = (np.nan, None)  # precision and hit rate where the paper's text gives none
 
 
 @dataclass(frozen=True)
 class Table:
-    """One line per data set, model and method (table 2: and iteration).
+    """A table with one line for each data set, model and method; in table 2 also for each iteration.
 
-    frame: numbers, not rounded.  rows: the runs that they come from.
+    frame: the numbers, not rounded.  rows: the runs that they were computed from.
     """
 
     name: str
@@ -40,26 +40,29 @@ class Table:
 
 
 def per_picture(runs: pd.DataFrame, measure: str = "precision") -> pd.Series:
-    """Mean over seeds for each picture that has the measure at all (section 3.3.1), by sample."""
+    """The mean over seeds for each picture (section 3.3.1), by sample.  Pictures without the measure are left out."""
     return runs.dropna(subset=measure).groupby("sample")[measure].mean()
 
 
 def by_picture(rows: pd.DataFrame, measure: str = "precision") -> pd.DataFrame:
-    """`per_picture` for every data set, method and iteration, for drawing: one line a picture, the paper's order."""
+    """`per_picture` of every data set, method and iteration, for figures: a line a picture, in the paper's order."""
     each = ["dataset", "model", "variant", "iteration", "sample"]
     means = rows.dropna(subset=measure).groupby(each, as_index=False).agg({"method": "first", measure: "mean"})
     return in_paper_order(means)
 
 
 def in_paper_order(rows: pd.DataFrame) -> pd.DataFrame:
-    """By data set and model, then in the order of METHODS, and last what is not registered there."""
+    """The rows sorted by data set and model, then in the order of METHODS.  Methods not registered there come last."""
     rank = rows["method"].map({name: place for place, name in enumerate(METHODS)}).fillna(len(METHODS))
     order = ["dataset", "model", "rank", "variant", "iteration", "sample"]
     return rows.assign(rank=rank).sort_values(order, ignore_index=True).drop(columns="rank")
 
 
 def interval(values: "Sequence[float] | pd.Series") -> tuple[float, float]:
-    """95 % percentile bootstrap of the mean, the same at each call; NaN for fewer than two values."""
+    """The 95 % percentile bootstrap interval of the mean.
+
+    It is the same at each call.  NaN for fewer than two values.
+    """
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return np.nan, np.nan
@@ -88,12 +91,13 @@ def paired_test(one: pd.Series, other: pd.Series) -> tuple[float, float, int]:
 
 
 def table_1(rows: pd.DataFrame, *, methods: Sequence[str] | None = None, reference: str | None = None) -> Table:
-    """Methods by data sets: precision, hit rate, intervals, the t-test against the paper's method, further measures.
+    """Table 1: each method on each data set, with precision, hit rate, intervals, a t-test and further measures.
 
-    methods: names in METHODS that must be there; by default all that are there.
-    reference: the variant that p is against, such as "INR, crisp"; by default that of the first of METHODS, the
-        paper's own, with the most pictures of a data set.
-    The paper says "t-test (p < 0.05)" and no more. We pair the test over pictures, since every method sees the same.
+    methods: names in METHODS that the rows must hold. By default the table has all methods of the rows.
+    reference: the variant that every other is tested against, such as "INR, crisp". By default it is the variant of the
+        paper's own method (the first of METHODS) that has the most pictures of a data set.
+    The paper says only "t-test (p < 0.05)". The test here is paired over pictures, since all methods see the same ones.
+    Raises LookupError for a method or a reference without rows.
     """
     first = _of_methods(rows[rows["iteration"] == 1], methods)
     if reference is not None and reference not in set(first["variant"]):
@@ -113,9 +117,9 @@ def table_1(rows: pd.DataFrame, *, methods: Sequence[str] | None = None, referen
 
 
 def table_2(rows: pd.DataFrame) -> Table:
-    """Iterations 1 to 3 of algorithm 1 and, for each picture and seed, the best of the three.
+    """Table 2: iterations 1 to 3 of algorithm 1, and the best of the three for each picture and seed.
 
-    The best is the highest precision of the iterations that have one.  Raises ValueError without a second iteration.
+    The best is the iteration with the highest precision.  Raises ValueError if the rows hold no second iteration.
     """
     runs = of_several(rows)
     lines = []
@@ -130,9 +134,9 @@ def table_2(rows: pd.DataFrame) -> Table:
 
 
 def of_several(rows: pd.DataFrame) -> pd.DataFrame:
-    """Iterations 1 to 3 of the pictures and seeds that went on to a second one, so that every line has the same ones.
+    """Iterations 1 to 3 of the pictures and seeds that have a second one.
 
-    Raises ValueError where none did.
+    Every line of table 2 is then about the same pictures and seeds.  Raises ValueError if none has a second iteration.
     """
     went_on = rows.groupby(["dataset", "model", "variant", "sample", "seed"])["iteration"].transform("max") > 1
     runs = rows[went_on & (rows["iteration"] <= ITERATIONS)]
@@ -142,19 +146,23 @@ def of_several(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def iterations(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Table 2's lines: the runs of iterations "1" to "3", and "best"."""
+    """The runs behind each line of table 2: iterations "1" to "3", and "best"."""
     runs = runs[runs["iteration"] <= ITERATIONS]
     return {str(number): one for number, one in runs.groupby("iteration")} | {"best": best(runs)}
 
 
 def best(runs: pd.DataFrame) -> pd.DataFrame:
-    """One run for each picture and seed: the iteration of the highest precision; the first where none has one."""
+    """One run for each picture and seed: the iteration with the highest precision, or the first if none has one."""
     ranked = runs.assign(rank=runs["precision"].fillna(-1)).sort_values("rank", ascending=False, kind="stable")
     return ranked.drop_duplicates(["sample", "seed"]).drop(columns="rank")
 
 
 def summary(runs: pd.DataFrame, published: tuple[float, float | None]) -> dict[str, Any]:
-    """One line of a table: counts, means over seeds then pictures, and for each mean the pictures it rests on."""
+    """One line of a table.
+
+    Each mean is taken over seeds and then over pictures, and the number of its pictures stands beside it.
+    published: the paper's precision and hit rate; NaN and None where its text gives none.
+    """
     score, hit = per_picture(runs), per_picture(runs, "hit")
     worked = runs[~runs["failed"] & ~runs["collapsed"]]
     no_star = worked["area"].isna()
@@ -184,12 +192,12 @@ def summary(runs: pd.DataFrame, published: tuple[float, float | None]) -> dict[s
 
 
 def _wholly(runs: pd.DataFrame, what: str) -> int:
-    """How many pictures have no run that is not so."""
+    """The number of pictures for which every run has the bool column `what`."""
     return int(runs.groupby("sample")[what].all().sum())
 
 
 def left_out(rows: pd.DataFrame) -> pd.DataFrame:
-    """The runs behind the counts, by name, each with the reason why it has no precision or no a*."""
+    """The runs that have no precision or no a*, each with the reason."""
     named = rows[rows["failed"] | rows["area"].isna() | rows["precision"].isna()]
     error = (named["status"] + ": " + named.get("error", "")).str.removesuffix(": ")
     reason = named["area"].isna().map({True: "no a*", False: "empty when cut"})
@@ -199,9 +207,11 @@ def left_out(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def seconds_table(rows: pd.DataFrame, seconds: pd.DataFrame) -> pd.DataFrame:
-    """Seconds a picture by method and iteration, mean over seeds then pictures; apart, since no rerun repeats them.
+    """Seconds a picture by method and iteration: the mean over seeds, then over pictures.
 
-    seconds: columns key, seconds, of the machine that ran the study.
+    It is a table of its own because times differ from run to run.
+    seconds: columns `key` and `seconds`, from the machine that ran the study.
+    Raises ValueError if no key is among the rows.
     """
     timed = rows.drop(columns="seconds", errors="ignore").merge(seconds[["key", "seconds"]], on="key", validate="1:1")
     if timed.empty:
@@ -215,7 +225,7 @@ def seconds_table(rows: pd.DataFrame, seconds: pd.DataFrame) -> pd.DataFrame:
 
 
 def family(dataset: str) -> str:
-    """Which of the paper's data sets a name stands for by its first letters; "" for none."""
+    """The paper's data set that a name begins with, a key of PUBLISHED; "" if it begins with none."""
     return next((start for start in PUBLISHED if dataset.startswith(start)), "")
 
 

@@ -1,7 +1,7 @@
-"""The departures from the paper's fit that were tried for masks that mean what they show, and how they are compared.
+"""Variants of the paper's fit, tried so that the class survives only where the mask is visible; and their comparison.
 
-`benchmarks/variants.py` fits them to the same pictures with the same seed and writes data/results/variants.csv: a row
-for each (variant, picture, area). `summary` turns the rows into the table that notebook 09 shows.
+`benchmarks/variants.py` fits every variant to the same pictures with the same seed. It writes a row for each
+variant, picture and area into data/results/variants.csv. `summary` turns these rows into the table in notebook 09.
 """
 
 import dataclasses
@@ -18,27 +18,31 @@ from inrexp.paper.smallest_area import PAPER_AREAS
 from inrexp.study.tables import interval
 
 AREAS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6)  # the paper's four, and those of a wider range
-NEAR = 0.01  # an area is met if it is missed by no more
+NEAR = 0.01  # a mask meets its area if it misses it by no more than this fraction of the picture
 WIDE = (0.025, 0.6)
 REFERENCE = "4000 passes"
 
 
 def changed(config: FitConfig, *, source: dict[str, Any] | None = None, **changes: Any) -> FitConfig:
-    """A config with other fields, and other source settings beside the ones it has."""
+    """The config with some fields changed.
+
+    source: changed fields of the source's settings.  changes: changed fields of the config itself.
+    """
     return dataclasses.replace(config, source=dataclasses.replace(config.source, **(source or {})), **changes)
 
 
 CRISP = PRESETS["crisp"]
 # The rows of variants whose settings are gone (data/results/README.md names them) were made by commit 35a9f6c.
 VARIANTS: dict[str, FitConfig] = {
-    # the paper's objective in as many passes as the others: probability, weight 1, one blur, soft masks
+    # the paper's objective (probability, weight 1, one blur, soft masks) in as many passes as the other variants have
     "paper, 300 passes": changed(
         PRESETS["paper_lattice"],
         steps=300,
         descent=Descent(lr=1e-3),
         source={"grid": 16, "scale": 2.0, "area_scale": 0.25},
     ),
-    # the paper's own passes, learning rate and field, the field on the filter's lattice: every pixel is hours on a CPU
+    # the paper's own passes, learning rate and field. The field is evaluated on the filter's lattice, since all pixels
+    # would take hours on a CPU
     "paper, 4000 passes": PRESETS["paper_lattice"],
     "crisp": CRISP,
     "areas to 0.6": changed(CRISP, area_range=WIDE),
@@ -48,7 +52,11 @@ VARIANTS: dict[str, FitConfig] = {
 
 
 def measured(found: Explanation, truth: Truth) -> pd.DataFrame:
-    """One row an area: soft against cut, asked against real, inside the next larger mask, on the object (eq. 7)."""
+    """One row for each area.
+
+    A row compares the soft mask with the cut one and the asked area with the real one. It also says how much of the
+    mask lies inside the next larger one, and how much lies on the object (eq. 7).
+    """
     low, high = found.area_range
     areas = [area for area in AREAS if low - 1e-6 <= area <= high + 1e-6]
     both = leak(found, areas)
@@ -70,18 +78,24 @@ def measured(found: Explanation, truth: Truth) -> pd.DataFrame:
 
 
 def suffices(rows: pd.DataFrame, column: str = "probability") -> pd.Series:
-    """a* of each (variant, picture): smallest area that keeps half of the unmasked probability; NaN where none does."""
+    """a* of each variant and picture: smallest area that keeps half of the unmasked probability; NaN without one."""
     enough = rows[rows[column] >= rows["unmasked"] / 2]
     every = rows.groupby(["variant", "picture"], sort=False).size().index
     return enough.groupby(["variant", "picture"])["area"].min().reindex(every)
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a variant.
+    """One row for each variant.
 
-    pictures; none, none_cut: those without an a*, by soft and by cut masks; kept: of those with an a* (soft), the
-    share whose cut mask keeps the class there; met: the share whose soft and cut areas are within 0.01 there; nested:
-    mean intersection over smaller; precision: of the cut mask at a*, and at 0.1 over all; p, p_cut: means at an area.
+    pictures: number of pictures.
+    none, none_cut: number of pictures without an a*, judged by soft and by cut masks.
+    a*, a*_cut: mean a* of soft and of cut masks.
+    kept: share of the pictures with an a* whose cut mask at a* keeps the class.
+    met: share of them whose soft and cut masks at a* miss the asked area by at most 0.01.
+    nested: mean of the intersection of neighbouring masks over the smaller of the two.
+    precision: mean over pictures of the cut mask at a*.  precision_0.1: of the mask of area 0.1.
+    p_0.1, p_cut_0.1, p_0.2, p_cut_0.2: mean probability under the soft and the cut mask of that area.
+    passes: classifier passes of one fit.
     """
     keys = ["variant", "picture"]
     star, cut_star = suffices(rows), suffices(rows, "probability_cut")
@@ -113,12 +127,15 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def against(rows: pd.DataFrame, reference: str = REFERENCE) -> pd.DataFrame:
-    """A row for each other variant, on the pictures that it shares with the reference.
+    """One row for each variant except the reference, on the pictures that both have.
 
-    difference, low, high: of the mean precision of the mask of 10 %, variant - reference, paired by picture, with its
-    95 % percentile bootstrap.  difference*: the same of the mask at a*, on the `both` pictures where both have one.
-    near: share of the pictures whose a* is the reference's or next to it among the paper's four areas; none counts as
-    the area after the last.  passes_share: classifier passes, reference = 1.
+    pictures: number of these pictures.
+    difference, low, high: mean precision of the variant's mask of 10 % less that of the reference, paired by picture,
+        with its 95 % percentile bootstrap interval.
+    both: number of pictures on which both have an a*.  difference*, low*, high*: the same at a*, on these pictures.
+    near: share of the pictures whose a* is the reference's or its neighbour among the paper's four areas. A picture
+        without an a* counts as if it had the area after the last.
+    passes_share: classifier passes as a multiple of the reference's.
     """
     rows = rows[rows["area"].isin(PAPER_AREAS)]
     star = suffices(rows)

@@ -447,7 +447,7 @@ def test_the_command_says_what_is_there_and_what_failed(planted_command, tmp_pat
     [
         (["--methods", "inr,smoothgrad"], "methods must be some of inr"),
         (["--option", "rise.mask=400"], "rise has no option 'mask': its options are masks, cells, keep"),
-        (["--option", "rise.masks=many"], "rise.masks must be of the kind of its default 8000, got 'many'"),
+        (["--option", "rise.masks=many"], "rise.masks must be of the same kind as its default 8000, got 'many'"),
         (["--option", "inr.preset=sharp"], "no preset named 'sharp'"),
         (["--option", "smoothgrad.steps=4"], "no method 'smoothgrad'; there are inr"),
         (["--option", "masks=400"], "--option takes METHOD.NAME=VALUE"),
