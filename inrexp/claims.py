@@ -1,7 +1,7 @@
-"""What a notebook claims about its results: checked in every run that counts, named and not judged in a rehearsal.
+"""Checks what a notebook claims about its results. A rehearsal only prints the claims and does not check them.
 
-A rehearsal (`inrexp run NAME --full --rehearse`) executes a notebook's full path in a handful of steps. Its fits are
-worth nothing, so that a claim about them can neither hold nor fail; that each line runs is what it shows.
+A rehearsal (`inrexp run NAME --full --rehearse`) executes a notebook's full path with a handful of steps. It shows that
+every line runs. Its fits are too short for a claim about them to mean anything.
 """
 
 import os
@@ -17,9 +17,10 @@ def rehearsed() -> bool:
 def claim(what: str, holds: object) -> None:
     """State a result and check it.
 
-    what: the claim as a sentence, which the error names.  holds: its truth, a bool or a tensor or array of one.
-    Raises AssertionError if it does not hold.  In a rehearsal it prints the claim's name and judges nothing.
-    Raises TypeError for a claim without words, and ValueError (from the tensor) for several truths at once.
+    what: the claim as a sentence, which the error repeats.  holds: a bool, or a tensor or array that holds one.
+    In a rehearsal the claim is printed and not checked.
+    Raises AssertionError if the claim does not hold, TypeError for an empty `what`, and ValueError (from the tensor)
+    for several truth values at once.
     """
     if not isinstance(what, str) or not what.strip():
         raise TypeError(f"what must be a sentence that names the claim, got {what!r}")

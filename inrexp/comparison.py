@@ -1,4 +1,4 @@
-"""The methods that the paper compares (section 3.4), as records; METHODS holds them, and a reader's own beside them."""
+"""The records of the methods that the paper compares (section 3.4). METHODS holds them and those of the reader."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,10 @@ __all__ = ["METHODS", "Method", "explain_each", "load_methods", "register"]
 
 
 def field_config(preset: str | FitConfig = DEFAULT, *, steps: int | None = None) -> FitConfig:
-    """A field's preset, or the same with other steps.  Raises LookupError, and ValueError for a lattice's preset."""
+    """The settings of a field's preset, with another number of steps if given.
+
+    Raises LookupError for an unknown preset, and ValueError for a preset that fits a lattice.
+    """
     config = named(preset)
     if not config.is_field:
         raise ValueError(f"preset {config.name!r} fits a lattice and no field: give one of {', '.join(FIELDS)}")
@@ -48,7 +51,10 @@ def explain_each(
     steps: int | None = None,
     callback: NumberedCallback | None = None,
 ) -> list[Explanations]:
-    """Algorithm 1 on several pictures in one batch: n explanations of each, whatever they add."""
+    """Algorithm 1 on several pictures in one batch.
+
+    Each picture gets n explanations, even if the later ones add nothing.  Returns a list, one result for each picture.
+    """
     images = [as_image(classifier, picture) for picture in pictures]
     wanted = [classifier.target(target, image) for target, image in zip(targets, images, strict=True)]
     return explain_in_turn(
@@ -62,8 +68,8 @@ def explain_each(
     )
 
 
-# Section 3.4 for the settings; 800 steps and 8000 masks are those of the published methods. Scores are what the paper's
-# text gives: section 4.1 has 0.68, 0.44 and 0.46, table 2 the rest. The body of table 1 is not in the text.
+# The settings are from section 3.4. 800 steps and 8000 masks are those of the published methods. The scores are from
+# the paper's text: 0.68, 0.44 and 0.46 from section 4.1, the others from table 2. The text lacks the body of table 1.
 register(
     Method(
         "inr",

@@ -1,4 +1,4 @@
-"""Where files stand: the project's own data, what has to be fetched, and results that appear whole or not at all."""
+"""The paths of the project's data and of fetched data, and a way to write files that are never left half-written."""
 
 import contextlib
 import functools
@@ -13,14 +13,14 @@ PACKAGE = Path(__file__).parent
 # A wheel carries the repository's data/ as inrexp/data. In a clone data/ stands beside the package, as notebooks/ does.
 CLONE = None if (PACKAGE / "data").is_dir() else PACKAGE.parent
 DATA = PACKAGE / "data" if CLONE is None else CLONE / "data"
-REGISTRY = DATA / "registry.toml"  # what can be fetched, and the counts of a whole copy
+REGISTRY = DATA / "registry.toml"  # what can be fetched, and how many files a complete copy has
 PICTURES = DATA / "pictures"  # photographs, where each comes from, and regions drawn by hand
 CLASSES = DATA / "class_to_imagenet.json"  # VOC class -> ImageNet-1k classes
 VARIABLE = "INREXP_DATA"
 
 
 def data_folder() -> Path:
-    """Where fetched data stand: $INREXP_DATA, else data/external in the clone, else ~/inrexp-data without a clone."""
+    """The folder of fetched data: $INREXP_DATA if it is set, else data/external of the clone, or ~/inrexp-data."""
     given = os.environ.get(VARIABLE)
     if given:
         return Path(given)
@@ -29,17 +29,20 @@ def data_folder() -> Path:
 
 @functools.cache
 def picture_table() -> dict[str, dict]:
-    """Name of a picture -> its file or the package that carries it, author, source, licence, classes and object.
+    """For the name of each picture: its file or package, author, source, licence, classes and object.
 
-    The table is data/pictures/pictures.toml, whose first lines explain every entry. Sorted by name.
-    Raises FileNotFoundError without it.
+    The table is data/pictures/pictures.toml, sorted by name. Its first lines explain every entry.
+    Raises FileNotFoundError if the file is missing.
     """
     return _table(PICTURES / "pictures.toml")
 
 
 @functools.cache
 def registry() -> dict[str, dict]:
-    """Name -> what, source, terms, place and the facts that a check compares.  Raises FileNotFoundError without it."""
+    """For the name of each thing to fetch: what it is, source, terms, place, and the facts that a check compares.
+
+    Raises FileNotFoundError if the table is missing.
+    """
     return _table(REGISTRY)
 
 
@@ -50,9 +53,10 @@ def _table(path: Path) -> dict[str, dict]:
 
 
 def external(name: str, folder: "str | Path | None" = None) -> Path:
-    """The path of something fetched: `folder`, or its place under `data_folder()`.
+    """The path of fetched data: `folder` if it is given, else the data's place under `data_folder()`.
 
-    Raises FileNotFoundError that says what to get, from whom, under which terms, and where to put it.
+    Raises FileNotFoundError if nothing is there. The message says what to get, where from, under which terms, and where
+    to put it.
     """
     path = Path(folder) if folder is not None else data_folder() / registry()[name]["place"]
     if not path.exists():
@@ -70,9 +74,10 @@ def how_to_get(name: str) -> str:
 
 @contextlib.contextmanager
 def written_whole(path: "str | Path") -> Iterator[Path]:
-    """Write to a temporary name beside `path`, rename at the end: a reader sees the old file or the new one, whole.
+    """Write a file so that readers see either the old one or the complete new one.
 
-    Yields the temporary path (same suffix); on an exception it is removed and `path` stays as it was.
+    Yields a temporary path beside `path` with the same suffix, which is renamed to `path` at the end. After an error
+    the temporary file is removed and `path` stays as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""What is known of a method beside its function, and how a reader's own method joins the others.
+"""The record of a method: its function and what else must be known of it. Readers add their own with `register`.
 
-A study, a table, the command line and the widgets read a method's record and never its name, so a new method needs no
-line in any of them.
+Studies, tables, the command line and the widgets read this record and never ask for a method by its name. A new method
+therefore needs no change in any of them.
 """
 
 import dataclasses
@@ -24,24 +24,26 @@ Scores = tuple[float, float | None]  # precision and hit rate; None where the pa
 
 @dataclass(frozen=True)
 class Method:
-    """A method of the comparison. Calling it calls its function.
+    """A method of the comparison. Calling the record calls its function.
 
-    name: how METHODS, rows and the command line call it.  label: how tables and figures call it.
-    function: (classifier, picture, target, *, seed, progress, ...) -> Explanation or SaliencyMap. The other
-        keyword-only parameters are its options, and their defaults are what a study uses unless it is told otherwise.
-    answers: "masks" of an area, which are cut at a mask value, or a "map", which is cut at a value of the map.
-    draws: whether it draws random numbers; without them a single seed says all.
-    published: the options of its publication, which a table's caption compares with; {} for the defaults, None for a
-        method that is not in the paper.
-    seeds: how many seeds section 3.3.1 has for it.
-    presets: the names that its option `preset` takes.
-    config: the fit's settings for its options, of a method that is fitted.
-    in_turn: algorithm 1 for several pictures, targets and seeds in one call, of a method that has it:
+    name: what METHODS, rows and the command line call the method.  label: what tables and figures call it.
+    function: (classifier, picture, target, *, seed, progress, ...) -> Explanation or SaliencyMap. Its other
+        keyword-only parameters are the method's options. A study uses their defaults unless its plan changes them.
+    answers: "masks" if the method gives a mask for an area, which is cut at a mask value; "map" if it gives a saliency
+        map, which is cut at a value of the map.
+    draws: whether the method draws random numbers. If it does not, a study runs it with a single seed.
+    published: the options in the method's publication. A table's caption names where a study differs from them. {}
+        means the defaults, and None means that the method is not in the paper.
+    seeds: the number of seeds that section 3.3.1 uses for the method.
+    presets: the names that its option `preset` accepts.
+    config: for a fitted method, the function that turns its options into the settings of the fit.
+    in_turn: for a method with algorithm 1, the function that runs it for several pictures, targets and seeds at once:
         (classifier, pictures, targets, *, seeds, n, threshold, callback, **options) -> a list of Explanations.
-    scores: what the paper's text gives for it, by the first letters of a data set's name.
+    scores: the paper's precision and hit rate for the method, by the first letters of a data set's name.
     scores_in_turn: the same for the explanations of algorithm 1 (table 2), by iteration.
-    version: of its code, a part of every row's key; `load_methods` sets it to the file's digest. Raise it by hand when
-        the function changes in a notebook and old rows must not be used.
+    version: the version of the method's code, a part of every row's key. `load_methods` sets it to the digest of the
+        file. If the function changes in a notebook and old rows must not be used again, change the version by hand.
+    Raises ValueError for a bad name or kind of answer, and TypeError for a function without `seed` or `progress`.
     """
 
     name: str
@@ -76,13 +78,13 @@ class Method:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Each option with its default."""
+        """The default of each option, by name."""
         return {name: value for name, value in self._keywords().items() if name not in NO_OPTION}
 
     def checked(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
-        """All options, the chosen ones among them.
+        """All options: the chosen values, and the defaults of the others.
 
-        Raises LookupError for one that the method does not have, ValueError for a value of another kind.
+        Raises LookupError for an option that the method does not have, and ValueError for a value of the wrong kind.
         """
         every = self.options
         for name, value in chosen.items():
@@ -91,25 +93,30 @@ class Method:
                 raise LookupError(f"{self.name} has no option {name!r}: {there}")
             if not _fits(value, every[name]):
                 raise ValueError(
-                    f"{self.name}.{name} must be of the kind of its default {every[name]!r}, got {value!r}"
+                    f"{self.name}.{name} must be of the same kind as its default {every[name]!r}, got {value!r}"
                 )
         found = every | dict(chosen)
         if self.config is not None:
-            self.config(**found)  # refuses what cannot be fitted
+            self.config(**found)  # raises for settings that cannot be fitted
         return found
 
     def settings(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
-        """What its answer depends on beside picture, target and seed, as values that JSON knows."""
+        """Everything that an answer depends on apart from picture, target and seed, as values that JSON can hold.
+
+        Raises ValueError for an option that JSON cannot hold.
+        """
         options = self.checked(chosen)
         found = {"fit": dataclasses.asdict(self.config(**options))} if self.config is not None else options
         try:
             json.dumps(found)
         except TypeError as error:
-            raise ValueError(f"{self.name}: a study keeps its options in a table, so {error}: give a name") from error
+            raise ValueError(
+                f"{self.name}: a study keeps its options as JSON, but {error}: give a name instead of the object"
+            ) from error
         return found | ({"version": self.version} if self.version else {})
 
     def preset(self, chosen: Mapping[str, Any]) -> str | None:
-        """The name of its preset; "custom" for settings of the reader's own, None for a method without presets."""
+        """The name of the chosen preset; "custom" for the reader's own settings, None for a method without presets."""
         value = self.checked(chosen).get("preset")
         return value if value is None or isinstance(value, str) else "custom"
 
@@ -132,9 +139,10 @@ METHODS: dict[str, Method] = {}  # name -> record, in the order of tables; the p
 
 
 def register(method: Method) -> Method:
-    """Let a method join the others under its name: in studies, tables and on the command line.
+    """Add a method to METHODS, so that studies, tables and the command line know it by its name.
 
-    A cell may be run again: the newer record replaces the older.  Raises ValueError for the name of a packaged method.
+    A second record of the same name replaces the first, so that a notebook's cell may be run again.  Raises ValueError
+    for the name of a method of the package.
     """
     there = METHODS.get(method.name)
     if there is not None and there.function.__module__.startswith("inrexp.") and there is not method:
@@ -144,9 +152,10 @@ def register(method: Method) -> Method:
 
 
 def load_methods(path: "str | Path") -> list[Method]:
-    """Run a Python file that registers methods; the digest of its text becomes their version.
+    """Run a Python file that registers methods.  Returns their records.
 
-    Raises FileNotFoundError, and ValueError for a file that registers none.
+    The digest of the file becomes the version of its methods, so that a changed file does not get the rows of the old.
+    Raises FileNotFoundError without the file, and ValueError for a file that registers no method.
     """
     path = Path(path)
     if not path.is_file():

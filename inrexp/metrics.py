@@ -1,7 +1,8 @@
-"""Numbers for masks and maps: against the truth (eq. 7), against the asked area, against each other, and over pixels.
+"""Measures masks and maps against the truth (eq. 7), the asked area and each other, and by insertion and deletion.
 
-Masks are (k, 1, h, w) in [0, 1], binary or soft: a soft mask counts by its weight, and min(a, b) is the intersection.
-An empty mask has no precision and no overlap: NaN, which the summaries leave out of the mean and count.
+Masks are (k, 1, h, w) in [0, 1], binary or soft. A pixel of a soft mask counts by its value, and the intersection of
+two masks is their minimum. The precision and the overlap of an empty mask are NaN. The summaries leave empty masks out
+of the mean and count them.
 """
 
 import warnings
@@ -23,8 +24,9 @@ HIT = 0.5  # section 3.3.1: a hit is a precision above it
 def precision(mask: torch.Tensor, truth: torch.Tensor, *, counted: torch.Tensor | None = None) -> torch.Tensor:
     """Share of the mask that lies on the object, |M and S| / |M| (eq. 7).
 
-    mask: (k, 1, h, w).  truth: (h, w) bool.  counted: (h, w) bool, False where the truth is not known: such pixels
-    are left out of both sums.  Returns (k,); NaN for an empty mask.
+    mask: (k, 1, h, w).  truth: (h, w) bool.
+    counted: (h, w) bool, False where the truth is not known. Both sums leave such pixels out.
+    Returns (k,); NaN for an empty mask.  Raises ValueError for sizes that differ.
     """
     _check(mask, "mask")
     if mask.shape[-2:] != truth.shape:
@@ -39,7 +41,10 @@ def precision(mask: torch.Tensor, truth: torch.Tensor, *, counted: torch.Tensor 
 
 @dataclass(frozen=True)
 class Score:
-    """A mean over masks.  value: NaN if every mask was empty.  count: masks in the mean.  empty: masks left out."""
+    """A mean over masks.
+
+    value: the mean; NaN if every mask was empty.  count: number of masks in the mean.  empty: number left out.
+    """
 
     value: float
     count: int
@@ -47,18 +52,18 @@ class Score:
 
 
 def mean_precision(precisions: "torch.Tensor | Sequence[float]") -> Score:
-    """Mean of `precision` over masks that are not empty."""
+    """The mean of `precision` over the masks that are not empty."""
     return _mean(_on_cpu(precisions))
 
 
 def hit_rate(precisions: "torch.Tensor | Sequence[float]", *, threshold: float = HIT) -> Score:
-    """Share of the masks with a precision above 1/2, of those that are not empty (section 3.3.1)."""
+    """Share of the non-empty masks whose precision is above the threshold of 1/2 (section 3.3.1)."""
     values = _on_cpu(precisions)
     return _mean(torch.where(values.isnan(), values, (values > threshold).to(values.dtype)))
 
 
 def _on_cpu(values: "torch.Tensor | Sequence[float]") -> torch.Tensor:
-    """The values in float64, on the CPU: Apple's GPUs have no float64, so the move comes first."""
+    """The values in float64 on the CPU.  They are moved first, because Apple's GPUs have no float64."""
     if isinstance(values, torch.Tensor):
         return values.detach().cpu().double()
     return torch.as_tensor(values, dtype=torch.float64)
@@ -70,7 +75,10 @@ def _mean(values: torch.Tensor) -> Score:
 
 
 def area_error(mask: torch.Tensor, area: "float | Sequence[float]") -> torch.Tensor:
-    """Real area less the asked one, as fractions of the picture; above 0 the mask is too large.  Returns (k,)."""
+    """Real area minus asked area, as fractions of the picture.  Returns (k,); above 0 the mask is too large.
+
+    mask: (k, 1, h, w).  area: the asked area of each mask, or one for all.
+    """
     _check(mask, "mask")
     asked = torch.as_tensor(area, dtype=mask.dtype, device=mask.device).reshape(-1)
     if len(asked) not in (1, len(mask)):
@@ -79,9 +87,9 @@ def area_error(mask: torch.Tensor, area: "float | Sequence[float]") -> torch.Ten
 
 
 def monotonicity(mask: torch.Tensor) -> float:
-    """Share of consecutive masks whose real area grows, for masks in the order of their asked areas; 1 is monotone.
+    """Share of the masks that are larger than the mask before them; 1 means that the areas grow throughout.
 
-    mask: (k, 1, h, w), k >= 2.
+    mask: (k, 1, h, w), k >= 2, in the order of their asked areas.
     """
     _check(mask, "mask", least=2)
     areas = mask.mean(dim=(1, 2, 3)).cpu()
@@ -89,9 +97,10 @@ def monotonicity(mask: torch.Tensor) -> float:
 
 
 def nestedness(mask: torch.Tensor) -> torch.Tensor:
-    """How far each mask lies in the next: intersection over the smaller of the two; 1 if they only grow.
+    """How much of each mask lies inside the next one: their intersection over the smaller of the two.
 
-    mask: (k, 1, h, w), k >= 2, in the order of their asked areas.  Returns (k - 1,); NaN beside an empty mask.
+    mask: (k, 1, h, w), k >= 2, in the order of their asked areas.
+    Returns (k - 1,); 1 where the next mask contains the whole mask, NaN beside an empty mask.
     """
     _check(mask, "mask", least=2)
     both = torch.minimum(mask[1:], mask[:-1]).sum(dim=(1, 2, 3))
@@ -100,7 +109,7 @@ def nestedness(mask: torch.Tensor) -> torch.Tensor:
 
 
 def pairwise_iou(mask: torch.Tensor) -> torch.Tensor:
-    """Intersection over union of every two masks.  mask: (k, 1, h, w).  Returns (k, k); NaN where both are empty."""
+    """Intersection over union of every pair of masks.  mask: (k, 1, h, w).  Returns (k, k); NaN if both are empty."""
     _check(mask, "mask")
     flat = mask.flatten(1)
     both = torch.stack([torch.minimum(one, flat).sum(1) for one in flat])
@@ -109,9 +118,10 @@ def pairwise_iou(mask: torch.Tensor) -> torch.Tensor:
 
 
 def disagreement(mask: torch.Tensor) -> float:
-    """1 - mean pairwise IoU of masks that should be one, as of several seeds; 0 if all are equal, 1 if all disjoint.
+    """How much masks differ that should be the same, such as those of several seeds: 1 - mean pairwise IoU.
 
-    mask: (k, 1, h, w), k >= 2.  NaN if a pair is empty.
+    mask: (k, 1, h, w), k >= 2.
+    Returns 0 if all masks are equal and 1 if no two of them overlap; NaN if both masks of a pair are empty.
     """
     _check(mask, "mask", least=2)
     above = torch.triu_indices(len(mask), len(mask), offset=1)
@@ -120,10 +130,11 @@ def disagreement(mask: torch.Tensor) -> float:
 
 @dataclass(frozen=True)
 class Leak:
-    """What the classifier is left with under a soft mask, and under the same mask cut to 0/1.  All (k,), one an area,
-    but for the two masks themselves, (k, 1, h, w).
+    """The probability that remains under soft masks, and under the same masks cut to 0/1.
 
-    Where the soft mask keeps the class and the cut one loses it, the class came through where the mask looks empty.
+    soft, cut: the masks, (k, 1, h, w).  All others: (k,), one value for each area.
+    If the soft mask keeps the class and the cut mask loses it, then the classifier saw the class where the mask looks
+    empty.
     """
 
     area: torch.Tensor
@@ -136,12 +147,15 @@ class Leak:
 
     @property
     def gap(self) -> torch.Tensor:
-        """Probability that is lost by cutting, (k,)."""
+        """The probability that is lost by cutting the mask, (k,)."""
         return self.probability - self.probability_cut
 
 
 def leak(found: Attribution, areas: Sequence[float] = PAPER_AREAS, *, cut: float = CUT) -> Leak:
-    """Soft masks against the same masks cut at `cut`: probability kept and real area, at each of `areas`."""
+    """Compare soft masks with the same masks cut at `cut`: the probability they keep and their real area.
+
+    areas: fractions of the picture; one mask is compared for each.
+    """
     mask = found.mask(areas)
     binary = (mask > cut).to(mask.dtype)
     return Leak(
@@ -157,26 +171,29 @@ def leak(found: Attribution, areas: Sequence[float] = PAPER_AREAS, *, cut: float
 
 @dataclass(frozen=True)
 class Curve:
-    """Probability of the target over the share of pixels inserted or deleted.  Both (n + 1,), share from 0 to 1."""
+    """The target's probability as a function of the share of pixels inserted or deleted.
+
+    share: (n + 1,), from 0 to 1.  probability: (n + 1,).
+    """
 
     share: torch.Tensor
     probability: torch.Tensor
 
     @property
     def auc(self) -> float:
-        """Area under the curve, by trapezoids; in [0, 1]."""
+        """The area under the curve by the trapezoidal rule, in [0, 1]."""
         return float(torch.trapezoid(self.probability.double(), self.share.double()))
 
 
 def insertion(found: Attribution, *, steps: int = 50, perturbed: torch.Tensor | None = None) -> Curve:
-    """Probability while the best pixels come back into the perturbed image (Petsiuk et al. 2018); high is good."""
+    """Insertion (Petsiuk et al. 2018): the best pixels return to the perturbed image first.  A high curve is good."""
     return ranked_curve(
         found.needed_classifier(), found.image, found.target, found.saliency, steps=steps, perturbed=perturbed
     )
 
 
 def deletion(found: Attribution, *, steps: int = 50, perturbed: torch.Tensor | None = None) -> Curve:
-    """Probability while the best pixels are taken out of the image (Petsiuk et al. 2018); low is good."""
+    """Deletion (Petsiuk et al. 2018): the best pixels are removed from the image first.  A low curve is good."""
     return ranked_curve(
         found.needed_classifier(),
         found.image,
@@ -199,10 +216,14 @@ def ranked_curve(
     delete: bool = False,
     batch: int = 16,
 ) -> Curve:
-    """Insertion or deletion by any ranking of the pixels.
+    """The insertion or deletion curve for any ranking of the pixels.
 
-    saliency: (1, 1, h, w), higher goes first.  steps: equal shares of the pixels.  perturbed: (1, 3, h, w), what a
-    pixel is without its content; default the blur of 20 px, for all methods alike.
+    saliency: (1, 1, h, w). Pixels with a higher score go first.
+    steps: number of steps; each inserts or deletes the same number of pixels.
+    perturbed: (1, 3, h, w), the image without its content. By default it is the image blurred by 20 px, the same for
+        all methods.
+    batch: images in one classifier pass.
+    Raises ValueError for steps below 1.
     """
     if steps < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}")
@@ -217,11 +238,14 @@ def ranked_curve(
 
 
 def rank_similarity(first: torch.Tensor, second: torch.Tensor) -> float:
-    """Spearman's rank correlation of two maps, ties by their mean rank; 1 same order, 0 unrelated.  NaN if constant."""
+    """Spearman's rank correlation of two maps of one shape; equal scores share their mean rank.
+
+    Returns 1 for the same order and 0 for unrelated maps; NaN if a map is constant.  Raises ValueError for two shapes.
+    """
     if first.shape != second.shape:
         raise ValueError(f"maps must have one shape, got {tuple(first.shape)} and {tuple(second.shape)}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.ConstantInputWarning)  # NaN says so
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)  # the returned NaN says it
         return float(stats.spearmanr(_on_cpu(first.flatten()), _on_cpu(second.flatten())).statistic)
 
 

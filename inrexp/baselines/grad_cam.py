@@ -1,4 +1,4 @@
-"""GradCAM (Selvaraju et al. 2017), captum's, with the layer found by itself."""
+"""GradCAM (Selvaraju et al. 2017), as captum computes it. The layer is found automatically."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,7 +17,11 @@ MAX_PREFIX = 8  # class, distillation and register tokens before a transformer's
 
 @dataclass(frozen=True)
 class Grid:
-    """How a layer's output lies over the picture.  kind: "channels first", "channels last" or "tokens"."""
+    """How a layer's output is arranged over the picture.
+
+    kind: "channels first", "channels last" or "tokens".  height, width: cells of the grid.
+    prefix: number of tokens before the patches.
+    """
 
     kind: str
     height: int
@@ -33,7 +37,7 @@ class Grid:
         return output[:, self.prefix :].transpose(1, 2).unflatten(2, (self.height, self.width))
 
     def from_map(self, grid: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-        """The inverse of `to_map`; tokens that are no patches are taken from `output`."""
+        """The inverse of `to_map`.  The tokens before the patches are taken from `output`."""
         if self.kind == "channels first":
             return grid
         if self.kind == "channels last":
@@ -42,9 +46,9 @@ class Grid:
 
 
 def grid_of(output: Any, size: tuple[int, int]) -> Grid | None:
-    """The grid in a layer's output for pictures of `size` (h, w); None if there is none.
+    """The grid in a layer's output for pictures of `size` (h, w); None if the output has none.
 
-    (n, c, gh, gw) and (n, gh, gw, c) with more than one cell, or (n, prefix + gh * gw, c) tokens.
+    A grid is (n, c, gh, gw) or (n, gh, gw, c) with more than one cell, or tokens (n, prefix + gh * gw, c).
     """
     if not isinstance(output, torch.Tensor) or not output.is_floating_point():
         return None
@@ -64,10 +68,10 @@ def grid_of(output: Any, size: tuple[int, int]) -> Grid | None:
 
 
 def find_layer(classifier: Classifier, image: torch.Tensor, target: Target) -> str:
-    """The last layer whose output lies on a grid over the picture and still changes the score there.
+    """The name of the last layer whose output is a grid over the picture and still changes the score.
 
-    In a CNN the end of the last convolutional stage; in a ViT the norm before the last attention, because after it
-    only the class token counts and the patches have no gradient.  Returns its name.
+    In a CNN this is the end of the last convolutional stage. In a ViT it is the norm before the last attention, because
+    after it only the class token matters and the patches have no gradient.  Raises ValueError if there is none.
     """
     found: list[tuple[str, torch.Tensor, Grid]] = []
 
@@ -87,7 +91,7 @@ def find_layer(classifier: Classifier, image: torch.Tensor, target: Target) -> s
             if gradient is not None and bool(grid.to_map(gradient).ne(0).any()):
                 return name
     raise ValueError(
-        f"no layer of {classifier.name} lies on a grid over the picture and changes {target.label!r}: "
+        f"no layer of {classifier.name} gives a grid over the picture and changes the score of {target.label!r}: "
         "give layer=..., a module or its name"
     )
 
@@ -95,14 +99,15 @@ def find_layer(classifier: Classifier, image: torch.Tensor, target: Target) -> s
 def grad_cam_map(
     classifier: Classifier, image: torch.Tensor, target: Target, *, layer: "str | nn.Module | None" = None
 ) -> torch.Tensor:
-    """GradCAM (Selvaraju et al. 2017) of the class score, by captum, bilinear up to the image.  (1, 1, h, w), >= 0.
+    """GradCAM (Selvaraju et al. 2017) of the target's score, enlarged to the image by bilinear interpolation.
 
-    layer: a module, its name, or None for `find_layer`'s.  The model comes back without hooks, in its own modes.
-    Raises LookupError for a name that the model does not have, ValueError for a layer without a grid.
+    layer: a module, its name, or None for the layer that `find_layer` finds.
+    Returns (1, 1, h, w), 0 or more. The model keeps no hooks and gets its modes back.
+    Raises LookupError for a layer that the model does not have, and ValueError for a layer without a grid.
     """
     module = _module(classifier, find_layer(classifier, image, target) if layer is None else layer)
     size = (image.shape[-2], image.shape[-1])
-    view = nn.Identity()  # captum averages gradients over (c, gh, gw): tokens pass through here in that shape
+    view = nn.Identity()  # captum averages gradients of (c, gh, gw), so tokens pass through here in that shape
 
     def pass_map(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         grid = grid_of(output, size)
@@ -121,7 +126,7 @@ def grad_cam_map(
 
 @contextlib.contextmanager
 def hooked(hooks: list[tuple[nn.Module, Any]]) -> Iterator[None]:
-    """Forward hooks for the time of a `with`, removed after an error too."""
+    """Set forward hooks inside a `with`, and remove them at its end, also after an error."""
     handles = [module.register_forward_hook(hook) for module, hook in hooks]
     try:
         yield
@@ -133,7 +138,7 @@ def hooked(hooks: list[tuple[nn.Module, Any]]) -> Iterator[None]:
 def _module(classifier: Classifier, layer: "str | nn.Module") -> nn.Module:
     if isinstance(layer, nn.Module):
         if all(layer is not module for module in classifier.model.modules()):
-            raise LookupError(f"layer, a {type(layer).__name__}, is no part of {classifier.name}")
+            raise LookupError(f"layer, a {type(layer).__name__}, is not a part of {classifier.name}")
         return layer
     try:
         return classifier.model.get_submodule(layer)
@@ -143,5 +148,8 @@ def _module(classifier: Classifier, layer: "str | nn.Module") -> nn.Module:
 
 
 def _score(classifier: Classifier, inputs: torch.Tensor, target: Target) -> torch.Tensor:
-    """The raw score of the target, log-sum-exp over a set of classes.  inputs: normalised.  Returns (n,)."""
+    """The target's score before the activation, or the log-sum-exp of the scores of a set of classes.
+
+    inputs: normalised images.  Returns (n,).
+    """
     return classifier.scores(inputs, normalised=True)[:, list(target.indices)].logsumexp(1)

@@ -1,4 +1,4 @@
-"""RISE (Petsiuk, Das, Saenko 2018): the mean of random masks, weighted by the probability they keep."""
+"""RISE (Petsiuk, Das, Saenko 2018): the mean of random masks, each weighted by the probability that it keeps."""
 
 import torch
 import torch.nn.functional as F
@@ -9,8 +9,10 @@ from inrexp.seeds import generator
 
 
 def rise_masks(cells: torch.Tensor, shifts: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """RISE's masks: a coarse 0/1 grid, bilinear to one cell more than the picture, cropped at a random shift.
+    """The masks of RISE.
 
+    Each is a coarse grid of 0 and 1, enlarged by bilinear interpolation to one cell more than the picture, and cropped
+    to the picture at a shift.
     cells: (n, s, s), 0 or 1.  shifts: (n, 2) in [0, 1), as shares of a cell.  Returns (n, 1, h, w) in [0, 1].
     """
     side = cells.shape[-1]
@@ -37,12 +39,14 @@ def rise_map(
     batch: int = 32,
     progress: bool = True,
 ) -> torch.Tensor:
-    """RISE (Petsiuk, Das, Saenko 2018): the mean of random masks, weighted by the probability they keep.
+    """RISE (Petsiuk, Das, Saenko 2018): the mean of random masks, each weighted by the probability that it keeps.
 
-    As with the authors, the weighted sum is divided by keep * masks, and what a mask removes becomes the mean of the
-    training pictures, 0 after the normalisation.
-    masks, cells, keep: 8000 masks of 7 x 7 cells, each kept with probability 0.5.
-    batch: pictures in one classifier pass; the map does not depend on it.  Returns (1, 1, h, w).
+    As in the authors' code, the weighted sum is divided by keep * masks. What a mask removes becomes the mean colour of
+    the training pictures, which is 0 after normalisation.
+    masks: number of masks; the authors use 8000.  cells: cells along each side of a mask.
+    keep: the probability that a cell is kept.
+    batch: images in one classifier pass. The map does not depend on it.
+    Returns (1, 1, h, w).  Raises ValueError for numbers below 1, and for a `keep` outside (0, 1).
     """
     if masks < 1 or cells < 1 or batch < 1:
         raise ValueError(f"masks, cells and batch must be 1 or more, got {masks}, {cells}, {batch}")

@@ -1,1 +1,1 @@
-"""Classifiers: any module with its normalisation and labels, by name, folded, randomised."""
+"""Classifiers: any network with its normalisation and labels, a registry by name, a faster copy, a randomised copy."""

@@ -1,4 +1,4 @@
-"""Any nn.Module that gives class scores, with its normalisation and labels; and a registry by name."""
+"""A classifier: any nn.Module that gives class scores, with its normalisation and labels."""
 
 import contextlib
 import difflib
@@ -16,7 +16,11 @@ from torchvision.transforms.v2 import functional as F
 
 @dataclass(frozen=True)
 class Target:
-    """What is explained: one class, or several whose probabilities add up."""
+    """What is explained: one class, or a set of classes.
+
+    indices: the classes, each once.  label: what figures and messages call them.
+    Raises ValueError for no class, or for a class that is given twice.
+    """
 
     indices: tuple[int, ...]
     label: str
@@ -27,13 +31,17 @@ class Target:
 
 
 class Classifier:
-    """Phi: class scores and probabilities of images (n, 3, h, w) in [0, 1], by any nn.Module.
+    """Phi: gives class scores and probabilities for images (n, 3, h, w) in [0, 1].
 
-    model: maps normalised images to scores (n, C) before the activation.
-    mean, std: the normalisation that the model was trained with, for images in [0, 1].
-    size: input (h, w) in px, or one side.  resize: short side before the centre crop (default: 8/7 of the side).
-    labels: C names, for targets by name; may be left out.
-    activation: "softmax", or "sigmoid" for multi-label heads.
+    model: any nn.Module that maps normalised images to scores (n, C) before the activation.
+    mean, std: the normalisation with which the model was trained, for images in [0, 1].
+    size: the model's input (h, w) in px, or one number for a square.
+    resize: length in px of a picture's short side before the centre crop. By default it is 8/7 of the input's side.
+    interpolation: how pictures are resized, by torchvision's name.
+    labels: the C names of the classes, so that a target can be given by name. They may be left out.
+    activation: "softmax", or "sigmoid" for a multi-label head.
+    name: what rows, figures and messages call the classifier.
+    Raises TypeError for a model that is no nn.Module, and ValueError for values that do not fit.
     """
 
     def __init__(
@@ -81,23 +89,28 @@ class Classifier:
         return next(floats, torch.get_default_dtype())
 
     def prepare(self, picture: Image.Image) -> torch.Tensor:
-        """The picture as the model sees it: resized, cropped, (1, 3, h, w) in [0, 1], on the model's device."""
+        """The picture as the model sees it, resized and cropped.  Returns (1, 3, h, w) in [0, 1] on its device."""
         image = to_image(picture, size=self.size, resize=self.resize, interpolation=self.interpolation)
         return image.to(device=self.device, dtype=self.dtype)
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """(images - mean) / std.  It commutes with eq. 1, so a fit normalises twice in all, not once a step."""
+        """(images - mean) / std.
+
+        Blending normalised images (eq. 1) gives the same as normalising the blend. A fit therefore normalises image and
+        perturbed image once, and not the blend in every step.
+        """
         return (images - self._mean.to(images)) / self._std.to(images)
 
     @property
     def mean_colour(self) -> torch.Tensor:
-        """The colour that the normalisation maps to 0, (1, 3, 1, 1) in [0, 1], float64 on the CPU."""
+        """The colour that normalisation turns into 0: (1, 3, 1, 1) in [0, 1], float64 on the CPU."""
         return self._mean
 
     def scores(self, images: torch.Tensor, *, normalised: bool = False) -> torch.Tensor:
-        """Class scores before the activation.  images: (n, 3, h, w) in [0, 1].  Returns (n, C).
+        """Class scores before the activation.  Returns (n, C).
 
-        Raises TypeError or ValueError if the model returns anything but finite class scores (checked outside fits).
+        images: (n, 3, h, w) in [0, 1], or normalised already if `normalised` says so.
+        Raises TypeError or ValueError if the model returns anything but a tensor of class scores.
         """
         inputs = images if normalised else self.normalise(images)
         if self.channels_last:
@@ -118,7 +131,10 @@ class Classifier:
         return scores
 
     def probabilities(self, images: torch.Tensor, *, normalised: bool = False) -> torch.Tensor:
-        """Probabilities after the activation, without gradients.  Returns (n, C).  Raises ValueError for NaN."""
+        """Probabilities after the activation, without gradients.  Returns (n, C).
+
+        Raises ValueError if a score is NaN or infinite.
+        """
         with frozen(self.model), torch.no_grad():
             scores = self.scores(images, normalised=normalised)
         if not torch.isfinite(scores).all():
@@ -126,12 +142,15 @@ class Classifier:
         return scores.softmax(1) if self.activation == "softmax" else scores.sigmoid()
 
     def probability(self, images: torch.Tensor, target: Target, *, normalised: bool = False) -> torch.Tensor:
-        """Phi: the target's probability; of several classes the sum, or the mean of sigmoids.  Returns (n,)."""
+        """Phi: the probability of the target.  Returns (n,).
+
+        The probability of a set of classes is the sum of its softmax probabilities, or the mean of its sigmoids.
+        """
         chosen = self.probabilities(images, normalised=normalised)[:, list(target.indices)]
         return chosen.sum(1) if self.activation == "softmax" else chosen.mean(1)
 
     def top(self, image: torch.Tensor, k: int = 5) -> list[tuple[int, str, float]]:
-        """The k most probable classes as (index, label, probability)."""
+        """The k most probable classes of an image (1, 3, h, w), each as (index, label, probability)."""
         probabilities = self.probabilities(image)[0]
         best = probabilities.topk(min(k, len(probabilities)))
         return [(int(i), self.label(int(i)), float(p)) for p, i in zip(best.values, best.indices, strict=True)]
@@ -140,9 +159,11 @@ class Classifier:
         return self.labels[index] if self.labels is not None else f"class {index}"
 
     def target(self, wanted: "int | str | Sequence[int] | Target | None", image: torch.Tensor) -> Target:
-        """What to explain: an index, a label, several indices, or None for the image's top-1 class.
+        """The target that a reader names.
 
-        Raises TypeError, ValueError for an index out of range, LookupError for an unknown label with near matches.
+        wanted: a class index, a label, several indices, a Target, or None for the image's most probable class.
+        Raises TypeError for anything else, and ValueError for an index out of range. Raises LookupError for an unknown
+        label; the message names similar labels.
         """
         if wanted is None:
             index, label, _ = self.top(image, 1)[0]
@@ -170,18 +191,23 @@ class Classifier:
 
     def _target_by_label(self, wanted: str) -> Target:
         if self.labels is None:
-            raise LookupError(f"target {wanted!r}: this classifier has no labels; give an index, or labels=... to it")
+            raise LookupError(
+                f"target {wanted!r}: this classifier has no labels; give an index, or Classifier(labels=...)"
+            )
         lower = [label.lower() for label in self.labels]
         matches = [i for i, label in enumerate(lower) if label == wanted.lower()]
         if len(matches) > 1:
             raise LookupError(f"target {wanted!r} names classes {matches}: give one of these indices")
         if not matches:
-            raise LookupError(f"target {wanted!r} is no label of {self.name}{_near(wanted, self.labels)}")
+            raise LookupError(f"target {wanted!r} is not a label of {self.name}{_near(wanted, self.labels)}")
         return Target((matches[0],), self.labels[matches[0]])
 
 
 def short_label(labels: Sequence[str]) -> str:
-    """A name for a set of classes that a figure's title holds: both of two, else the first and how many more."""
+    """A name for a set of classes that is short enough for a figure's title.
+
+    It names both of two classes. For more it names the first and says how many others there are.
+    """
     if len(labels) <= 2:
         return " + ".join(labels)
     return f"{labels[0]} and {len(labels) - 1} more"
@@ -189,7 +215,10 @@ def short_label(labels: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def frozen(model: nn.Module) -> Iterator[nn.Module]:
-    """The model in eval mode without parameter gradients; modes and requires_grad come back, after an error too."""
+    """Hold the model in eval mode without parameter gradients.
+
+    At the end its modes and its requires_grad are what they were before, also after an error.
+    """
     modes = [(module, module.training) for module in model.modules()]
     gradients = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
@@ -210,7 +239,10 @@ def _near(wanted: str, known: Sequence[str]) -> str:
 
 
 def to_image(picture: Image.Image, *, size: tuple[int, int], resize: int, interpolation: str) -> torch.Tensor:
-    """Resize the short side to `resize`, crop the centre to `size` (h, w).  Returns an image (1, 3, h, w) in [0, 1]."""
+    """Resize the short side to `resize` px, then crop the centre to `size` (h, w).
+
+    Returns an image (1, 3, h, w) in [0, 1].
+    """
     picture = F.resize(picture, [resize], interpolation=InterpolationMode(interpolation), antialias=True)
     picture = F.center_crop(picture, list(size))
     return F.to_dtype(F.pil_to_tensor(picture), torch.float32, scale=True).unsqueeze(0).clamp(0, 1)

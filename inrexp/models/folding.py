@@ -1,6 +1,7 @@
-"""The same classifier, faster: frozen batch norms as part of the convolutions before them, and bfloat16.
+"""Makes a classifier faster: batch norms are folded into the convolutions before them, and bfloat16 may be used.
 
-A batch norm in eval mode multiplies and adds per channel, and so can the convolution whose output it takes.
+In eval mode a batch norm multiplies each channel by a number and adds another. The convolution before it can do both,
+if its weights and its bias are changed accordingly.
 """
 
 import contextlib
@@ -16,15 +17,17 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from inrexp.models.classifier import Classifier, frozen
 
-TOLERANCE = 1e-4  # of the largest score; folding in float32 moves scores by about 1e-6 of it
+TOLERANCE = 1e-4  # as a share of the largest score; folding in float32 changes scores by about 1e-6 of it
 
 
 def folded(classifier: Classifier, image: torch.Tensor) -> Classifier:
-    """The classifier on a copy of its model with batch norms folded; the classifier itself where nothing can be.
+    """The classifier with a copy of its model in which batch norms are folded.
 
-    image: (1, 3, h, w) in [0, 1]; passes over it show which convolution feeds which batch norm, and that the scores
-    stay. The given model is not touched. Not folded: layers with hooks or used twice, statistics taken from the
-    batch, compiled models, and a model that does not allow a copy or whose scores would change.
+    If no batch norm can be folded, the classifier itself is returned. The given model is never changed.
+    image: (1, 3, h, w) in [0, 1]. Passes over it show which convolution feeds which batch norm, and check that the
+        scores stay the same.
+    Layers with hooks, layers used twice, batch norms without running statistics, and compiled models are not folded.
+    A warning says so if the model cannot be copied or if its scores would change.
     """
     layers = list(classifier.model.modules())
     if hasattr(classifier.model, "_orig_mod") or not any(isinstance(layer, nn.BatchNorm2d) for layer in layers):
@@ -37,9 +40,9 @@ def folded(classifier: Classifier, image: torch.Tensor) -> Classifier:
             for convolution, norm in _pairs(own, image):
                 _fold(own, convolution, norm)
             after = own.scores(image)
-    except Exception as error:  # whatever a foreign model dislikes about this: it works as it was given
+    except Exception as error:  # a model may forbid any of this; it still works unfolded
         return _refused(classifier, f"{type(error).__name__}: {error}")
-    if not bool(torch.isfinite(before).all()):  # the fit will say so
+    if not bool(torch.isfinite(before).all()):  # the fit reports it
         return classifier
     largest = float(before.abs().max())
     off = float((before - after).abs().max()) / max(largest, 1e-30)
@@ -50,7 +53,7 @@ def folded(classifier: Classifier, image: torch.Tensor) -> Classifier:
 
 def _refused(classifier: Classifier, why: str) -> Classifier:
     warnings.warn(
-        f"The batch norms of {classifier.name} are not folded ({why}). The fit runs on the model as given, slower.",
+        f"The batch norms of {classifier.name} are not folded ({why}). The fit uses the model as given and is slower.",
         stacklevel=3,
     )
     return classifier
@@ -58,7 +61,7 @@ def _refused(classifier: Classifier, why: str) -> Classifier:
 
 @contextlib.contextmanager
 def without_tf32() -> Iterator[None]:
-    """Whole float32 arithmetic on CUDA for the time of a `with`: TF32 alone moves scores by about 2e-3."""
+    """Use full float32 arithmetic on CUDA inside a `with`, because TF32 alone changes scores by about 2e-3."""
     places: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [place.allow_tf32 for place in places]
     try:
@@ -71,10 +74,11 @@ def without_tf32() -> Iterator[None]:
 
 
 def in_bfloat16(classifier: Classifier, image: torch.Tensor) -> Classifier:
-    """The folded classifier under bfloat16 autocast; images, scores and gradients stay what they were in kind.
+    """The folded classifier under bfloat16 autocast.  Images, scores and gradients keep their dtype.
 
-    Scores then differ by about 1 % of the largest, and so do fits; benchmarks/mixed_precision.py sets that against the
-    spread between seeds. Twice as fast for ResNet50 on a CPU with bfloat16 instructions, no faster for Lite0.
+    Its scores differ from the float32 ones by about 1 % of the largest, and so the fits differ too.
+    benchmarks/mixed_precision.py compares this difference with the one between seeds. On a CPU with bfloat16
+    instructions ResNet50 is twice as fast, and EfficientNet-Lite0 is no faster.
     """
     own = copy.copy(folded(classifier, image))
     own.model = _Bfloat16(own.model)
@@ -92,8 +96,8 @@ class _Bfloat16(nn.Module):
 
 
 def _pairs(classifier: Classifier, image: torch.Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Convolutions and the batch norms that take their output, each called once in a pass over the image."""
-    made: list[tuple[nn.Module, torch.Tensor]] = []  # what each convolution returned, kept so that `is` holds
+    """Pairs of a convolution and the batch norm that takes its output, both called exactly once in a pass."""
+    made: list[tuple[nn.Module, torch.Tensor]] = []  # each convolution's output, kept alive so that `is` can compare it
     taken: list[tuple[nn.Module, torch.Tensor]] = []
     free = [layer for layer in classifier.model.modules() if not _hooked(layer)]
     handles = [

@@ -1,4 +1,7 @@
-"""A check that an explanation depends on what the model learnt: weights drawn anew, from the top layer down."""
+"""Replaces a classifier's weights by random ones, from the top layer down, to test an explanation.
+
+An explanation that depends on what the classifier has learnt must change when the weights become random.
+"""
 
 import copy
 
@@ -9,7 +12,7 @@ from inrexp.models.classifier import Classifier
 
 
 def weighted_layers(classifier: Classifier) -> list[str]:
-    """Names of the layers with weights of their own, the top one (nearest to the scores) first."""
+    """The names of the layers that have weights of their own.  The top layer, nearest to the scores, comes first."""
     return [
         name
         for name, module in classifier.model.named_modules()
@@ -20,8 +23,9 @@ def weighted_layers(classifier: Classifier) -> list[str]:
 def randomised(classifier: Classifier, layers: int, *, seed: int = 0) -> Classifier:
     """A copy whose top `layers` layers have random weights (cascading randomisation, Adebayo et al. 2018).
 
-    Each tensor is drawn from a normal distribution of its own mean and spread, so that activations stay in range.  The
-    given classifier is left as it is.  Raises ValueError for more layers than there are (`weighted_layers`).
+    Each tensor is drawn from a normal distribution with the tensor's own mean and standard deviation, so that
+    activations keep their range. The given classifier is not changed.
+    Raises ValueError for more layers than `weighted_layers` has.
     """
     names = weighted_layers(classifier)
     if not 0 <= layers <= len(names):

@@ -39,7 +39,10 @@ IMAGENET_LABELS = tuple(torchvision.models.ResNet50_Weights.IMAGENET1K_V1.meta["
 
 
 def choose_device(wanted: "str | torch.device | None" = None) -> torch.device:
-    """`wanted`, or the best there is: cuda, mps, cpu.  Raises RuntimeError if what was wanted is not there."""
+    """The device `wanted`, or by default the first available one of cuda, mps and cpu.
+
+    Raises ValueError for an unknown device, and RuntimeError for one that this machine does not have.
+    """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted is None:
         return torch.device(next(kind for kind, there in available.items() if there))
@@ -54,7 +57,7 @@ def choose_device(wanted: "str | torch.device | None" = None) -> torch.device:
 
 
 def classifier_names() -> list[str]:
-    """Names that `load_classifier` knows: the packaged EfficientNet-Lites, TorchRay's for VOC, and torchvision's."""
+    """The names that `load_classifier` knows."""
     return [*LITE, VOC_RESNET, *torchvision.models.list_models(module=torchvision.models)]
 
 
@@ -66,10 +69,12 @@ def load_classifier(
 ) -> Classifier:
     """A classifier by name, with its weights, normalisation and labels.
 
-    name: "efficientnet_lite0" (default, offline), "efficientnet_lite1", "efficientnet_lite2" (or lite0..2), or any
-        torchvision classification model; the paper's are "resnet50", and "resnet50_voc" for VOC (data/README.md).
-    weights: torchvision's weights entry; None for random weights (sanity checks).
-    Raises LookupError for an unknown name, FileNotFoundError when weights have to be fetched and cannot be.
+    name: "efficientnet_lite0", "efficientnet_lite1" or "efficientnet_lite2" (also "lite0" to "lite2"), which need no
+        network, or any classification model of torchvision. The paper uses "resnet50", and for VOC "resnet50_voc"
+        (see data/README.md).
+    weights: the name of torchvision's weights; None gives random weights, for sanity checks.
+    device: None chooses the first available one of cuda, mps and cpu.
+    Raises LookupError for an unknown name, and FileNotFoundError if weights have to be fetched and cannot be.
     """
     name = ALIASES.get(name, name)
     device = choose_device(device)
@@ -87,7 +92,10 @@ def load_classifier(
 
 
 def _load_lite(name: str, *, random: bool) -> Classifier:
-    """timm's architecture (max |difference| 0.0 to the package's own on random input) with the packaged weights."""
+    """timm's architecture with the packaged weights.
+
+    On random input its scores equal those of the package's own architecture exactly.
+    """
     package, file, digest, side = LITE[name]
     model = timm.create_model(f"tf_{name}").eval()
     if not random:
@@ -96,12 +104,12 @@ def _load_lite(name: str, *, random: bool) -> Classifier:
         found = hashlib.sha256(data).hexdigest()
         if found != digest:
             raise ValueError(
-                f"{path}: sha256 {found[:12]}..., expected {digest[:12]}...: "
-                f"reinstall {package.replace('_', '-')}, the file is damaged"
+                f"{path} is damaged: its sha256 is {found[:12]}..., expected {digest[:12]}...: "
+                f"reinstall {package.replace('_', '-')}"
             )
         with resources.as_file(path) as local:
             stored = torch.load(local, map_location="cpu", weights_only=True)
-        # Both list their tensors in the order of the layers; shapes are checked by load_state_dict.
+        # Both files list their tensors in the order of the layers, and load_state_dict checks the shapes.
         model.load_state_dict(dict(zip(model.state_dict(), stored.values(), strict=True)))
     return Classifier(
         model,
@@ -116,7 +124,7 @@ def _load_lite(name: str, *, random: bool) -> Classifier:
 
 
 def _load_voc(*, random: bool) -> Classifier:
-    """The paper's VOC classifier; the short side is 224 px, so that the centre crop leaves out as little as it can."""
+    """The paper's VOC classifier.  Its short side is 224 px, so that the centre crop leaves out as little as it can."""
     return Classifier(
         voc_resnet() if random else load_voc_resnet(external(VOC_RESNET)),
         mean=MEAN,
@@ -134,7 +142,7 @@ def _load_torchvision(name: str, weights: str | None) -> Classifier:
     if weights is not None and weights not in entries.__members__:
         raise LookupError(f"{name} has no weights {weights!r}; it has {', '.join(entries.__members__)}")
     entry = entries[weights] if weights is not None else entries.DEFAULT  # type: ignore[attr-defined]
-    try:  # the builder, not load_state_dict: Inception and GoogLeNet change their input with their weights
+    try:  # by torchvision's builder, because Inception and GoogLeNet treat their input differently with weights
         model = torchvision.models.get_model(name, weights=entry if weights is not None else None)
     except (urllib.error.URLError, OSError) as error:
         folder = f"{torch.hub.get_dir()}/checkpoints"

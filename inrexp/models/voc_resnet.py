@@ -1,4 +1,4 @@
-"""TorchRay's ResNet50 for Pascal VOC (Fong et al. 2019), a Caffe network: 20 scores for a sigmoid."""
+"""TorchRay's ResNet50 for Pascal VOC (Fong et al. 2019), a network from Caffe. Its 20 scores go through a sigmoid."""
 
 import hashlib
 import pickle
@@ -13,17 +13,17 @@ VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)  # of RGB in [0, 1]; the network's own input is BGR on 0..255
+MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)  # of RGB in [0, 1]; the published network takes BGR in 0 to 255
 STD = (1 / 255, 1 / 255, 1 / 255)
 BGR = [2, 1, 0]
 CHECKSUM = re.compile(r"-([0-9a-f]{8})\.")
 
 
 def voc_resnet() -> ResNet:
-    """The architecture with random weights: images (n, 3, h, w), RGB less `MEAN` over `STD`, to scores (n, 20).
+    """The architecture with random weights.  It maps RGB images (n, 3, h, w), normalised by MEAN and STD, to (n, 20).
 
-    Beside torchvision's ResNet50: the first 1x1 convolution of a stage has the stride, the stem's convolution a bias,
-    and its pooling no padding, rounding up instead.
+    It differs from torchvision's ResNet50 in three ways. In each stage the first 1x1 convolution has the stride. The
+    first convolution of the network has a bias. The pooling after it has no padding and rounds its size up.
     """
     model = resnet50(num_classes=len(VOC_CLASSES))
     model.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=True)
@@ -34,9 +34,9 @@ def voc_resnet() -> ResNet:
 
 
 def load_voc_resnet(path: "str | Path") -> ResNet:
-    """`voc_resnet` with the published weights.
+    """`voc_resnet` with the published weights, from a file.
 
-    Raises ValueError for a file whose sha256 does not begin as its name says, or whose tensors are not the network's.
+    Raises ValueError if the file's sha256 does not begin as its name says, or if its tensors do not fit the network.
     """
     path = Path(path)
     _check_checksum(path)
@@ -47,14 +47,18 @@ def load_voc_resnet(path: "str | Path") -> ResNet:
     weights = flattened_names(stored.get("state_dict", stored) if isinstance(stored, dict) else {}, path)
     model = voc_resnet()
     _check_layout(weights, model.state_dict(), path)
-    weights["conv1.weight"] = weights["conv1.weight"][:, BGR]  # so that it reads RGB
+    weights["conv1.weight"] = weights["conv1.weight"][:, BGR]  # so that the network takes RGB
     weights["fc.weight"] = weights["fc.weight"].flatten(1)
-    model.load_state_dict(weights, strict=False)  # what may lack is the count of batches, no weight
+    model.load_state_dict(weights, strict=False)  # only the batch norms' counters may be missing
     return model
 
 
 def flattened_names(stored: dict, path: Path) -> dict[str, torch.Tensor]:
-    """Published names as torchvision's: bn1.0.running_mean and bn1.1.weight -> bn1.*, downsample.1.0.* likewise."""
+    """The tensors under torchvision's names.
+
+    For instance bn1.0.running_mean becomes bn1.running_mean and bn1.1.weight becomes bn1.weight, and in the same way
+    for downsample.1.0.*.  Raises ValueError if two tensors would get one name.
+    """
     weights: dict[str, torch.Tensor] = {}
     for name, value in stored.items():
         flat = re.sub(r"\b(bn\d|downsample\.\d)\.[01]\.", r"\1.", str(name))
@@ -71,7 +75,7 @@ def _check_checksum(path: Path) -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(wanted[1]):
-        raise ValueError(f"{path}: sha256 {found[:8]}..., its name says {wanted[1]}...: damaged, fetch it again")
+        raise ValueError(f"{path} is damaged: sha256 is {found[:8]}..., its name says {wanted[1]}...: fetch it again")
 
 
 def _check_layout(weights: dict, expected: dict[str, torch.Tensor], path: Path) -> None:

@@ -236,7 +236,7 @@ def test_the_model_comes_back_as_it_was_after_an_error_too(layer):
 
 @pytest.mark.parametrize(
     ("layer", "error", "word"),
-    [("nowhere", LookupError, "no layer"), (nn.Linear(2, 2), LookupError, "no part"), ("head", ValueError, "grid")],
+    [("nowhere", LookupError, "no layer"), (nn.Linear(2, 2), LookupError, "not a part"), ("head", ValueError, "grid")],
 )
 def test_a_layer_that_cannot_be_used_is_named(layer, error, word):
     classifier, image = small(TinyCNN())

@@ -129,7 +129,7 @@ def test_a_preset_that_holds_a_few_areas_shows_those(picture: Path, tmp_path: Pa
         (["missing.png"], "no picture at missing.png; packaged pictures are"),
         (["NOTES"], "is not a picture that PIL can read"),
         (["DOT"], "is 1 x 1 px: wanted at least 16 px a side"),
-        (["PICTURE", "--target", "zebra"], "'zebra' is no label of custom"),
+        (["PICTURE", "--target", "zebra"], "'zebra' is not a label of custom"),
         (["PICTURE", "--target", "stripe"], "did you mean 'stripes'?"),
         (["PICTURE", "--target", "3"], "target 3 is out of range: the model has classes 0 to 2"),
         (["PICTURE", "--target", "-1"], "target -1 is out of range"),
