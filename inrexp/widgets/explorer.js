@@ -479,11 +479,12 @@ class Plot {
 
 // ----------------------------------------------------------------------------------------------------------- controls
 
+const KEYS = { "data-lm-suppress-shortcuts": "true" }; // else JupyterLab takes the arrow keys from the focused control
 let instances = 0; // names of radio groups must differ on a page
 
 /** A slider with its label and its value as text; `show(value, text)` moves it. */
 function slider(label, key, onInput, onChange) {
-  const input = make("input", { type: "range", "data-key": key, "aria-label": label });
+  const input = make("input", { type: "range", "data-key": key, "aria-label": label, ...KEYS });
   const value = make("span", { className: "inrexp-value", "aria-hidden": "true" }); // the input says it
   input.addEventListener("input", () => onInput(Number(input.value)));
   input.addEventListener("change", onChange);
@@ -507,7 +508,7 @@ function choice(label, key, options, now, onChoose) {
 }
 
 function menu(label, key, options, now, onChoose) {
-  const select = make("select", { "data-key": key });
+  const select = make("select", { "data-key": key, ...KEYS });
   for (const [value, text] of options) select.append(make("option", { value, textContent: text, selected: value === now }));
   select.addEventListener("change", () => onChoose(select.value));
   return make("label", { className: "inrexp-choice" }, make("span", {}, label), select);
@@ -517,7 +518,7 @@ function radios(label, key, options, now, onChoose) {
   const group = make("fieldset", { className: "inrexp-choice" }, make("legend", {}, label));
   const name = `inrexp-${key}-${(instances += 1)}`;
   for (const [value, text] of options) {
-    const input = make("input", { type: "radio", name, value, checked: value === now, "data-key": `${key}:${value}` });
+    const input = make("input", { type: "radio", name, value, checked: value === now, "data-key": `${key}:${value}`, ...KEYS });
     input.addEventListener("change", () => onChoose(value));
     group.append(make("label", {}, input, make("span", {}, text)));
   }
@@ -560,9 +561,7 @@ class Explorer {
     this.side = make("div", { className: "inrexp-side" }, this.plot.svg, this.threshold.element, this.controls);
     this.frame = make("div", { className: "inrexp-frame" },
       make("div", { className: "inrexp-main" }, this.pictures, this.area.element, this.readouts, this.progress, this.sentence, this.lower), this.side);
-    const whole = { className: "inrexp", role: "group", "aria-label": this.title() };
-    whole["data-lm-suppress-shortcuts"] = "true"; // else JupyterLab takes the arrow keys from the sliders
-    this.root.replaceChildren(make("div", whole, this.frame, this.live));
+    this.root.replaceChildren(make("div", { className: "inrexp", role: "group", "aria-label": this.title() }, this.frame, this.live));
     this.fillControls();
     if (focused) this.root.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
   }
