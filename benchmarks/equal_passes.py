@@ -4,7 +4,7 @@
 
 GradCAM needs one forward and backward pass whatever --passes says. Extremal perturbations fit four areas, so they get a
 quarter of the passes as steps. They keep the published constants, except that the learning rate is raised so that the
-short run comes as far as 800 steps would (`methods.in_steps`). All masks are measured under the INR's blur.
+short run comes as far as 800 steps would (`methods.rescaled_to`). All masks are measured under the INR's blur.
 Printed for areas of 2.5, 5, 10 and 20 %: "kept" is the real area of the mask, "p" is the probability under the mask,
 "cut" is the probability under the mask cut to 0/1, and "nested" is how much of each mask lies inside the next one.
 """

@@ -153,29 +153,26 @@ class Explanation(Attribution):
     def load(cls, path: "str | Path", *, classifier: Classifier | None = None) -> "Explanation":
         """Read what `save` wrote; a classifier known by name is loaded with it, another has to be passed.
 
-        Raises FileNotFoundError, or ValueError for a file that is no explanation or that another version wrote.
+        A classifier known by name is loaded onto the CPU.
+        Raises FileNotFoundError, or ValueError for a file that is no explanation or that another version wrote, and for
+        a classifier without the class that was explained.
         """
         path = Path(path)
         facts, tensors = _read(path)
         config = from_plain(facts["config"])
-        image = tensors["image"]
         if classifier is None and facts["classifier"] in classifier_names():
             classifier = load_classifier(facts["classifier"], device="cpu")
         device = classifier.device if classifier is not None else torch.device("cpu")
-        source = make_source(config, (image.shape[-2], image.shape[-1]), [0]).to(image.dtype)
+        stored = tensors["image"]
+        image = (stored if classifier is None else stored.to(classifier.dtype)).to(device)
+        source = make_source(config, (image.shape[-2], image.shape[-1]), [0]).to(stored.dtype)
         source.load_state_dict({key[7:]: value for key, value in tensors.items() if key.startswith("source.")})
         target = Target(tuple(facts["target"]["indices"]), facts["target"]["label"])
         if classifier is not None:
-            now = float(classifier.probability(image.to(classifier.dtype).to(device), target))
-            if not abs(now - facts["unmasked"]) < SAME:
-                warnings.warn(
-                    f"{classifier.name} gives this picture p = {now:.3f}, the fit's classifier gave "
-                    f"{facts['unmasked']:.3f}. Pass the one that was explained: load(path, classifier=...).",
-                    stacklevel=2,
-                )
+            _compare(classifier, image, target, facts["unmasked"])
         return cls(
-            source=source.to(device),
-            image=image.to(device),
+            source=source.to(image.dtype).to(device),
+            image=image,
             target=target,
             config=config,
             classifier=classifier,
@@ -184,6 +181,20 @@ class Explanation(Attribution):
             outcome=Outcome(**facts["outcome"]),
             **{name: facts[name] for name in ("seed", "seconds", "unmasked", "versions")},
         )
+
+
+def _compare(classifier: Classifier, image: torch.Tensor, target: Target, unmasked: float) -> None:
+    """Warns for a classifier that gives the picture another probability than the fit's, or has not its classes."""
+    own = "Pass the one that was explained: load(path, classifier=...)."
+    classes = classifier.probabilities(image).shape[1]
+    if max(target.indices) >= classes:
+        raise ValueError(
+            f"{classifier.name} has {classes} classes, the explanation is of class {target.indices}. {own}"
+        )
+    now = float(classifier.probability(image, target))
+    if not abs(now - unmasked) < SAME:
+        said = f"{classifier.name} gives this picture p = {now:.3f}, the fit's classifier gave {unmasked:.3f}."
+        warnings.warn(f"{said} {own}", stacklevel=3)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -1,6 +1,8 @@
 """Algorithm 1 at work: explanations in turn, of many pictures at once; and, beyond the paper, jointly from one fit."""
 
+import contextlib
 import dataclasses
+import itertools
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -82,12 +84,13 @@ def explain_in_turn(
                 fitted = fit(classifier, fresh, config, max_batch=max_batch, progress=progress, callback=numbered)
         except KeyboardInterrupt:
             return []
-        return [one for one in fitted if one.outcome.kind != "interrupted"]
+        return list(itertools.takewhile(lambda one: one.outcome.kind != "interrupted", fitted))  # the first ones, whole
 
     def generate(index: int, fitted: Fitted) -> torch.Tensor | None:
         return runs[index].add(fitted)
 
-    algorithm_1([run.problem for run in runs], n, train, generate)
+    with contextlib.suppress(KeyboardInterrupt):  # also while explanations are judged; said below
+        algorithm_1([run.problem for run in runs], n, train, generate)
     unfinished = [run for run in runs if run.ending.kind == "finished" and len(run.found) < n]
     if unfinished:
         for run in unfinished:

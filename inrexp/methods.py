@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -95,23 +96,24 @@ def explain_batch(
     Raises ValueError for lists of different lengths.
     """
     config = with_steps(named(preset), steps)
+    if saliencies is not None:
+        config = named(dataclasses.replace(config, start="saliency"))
     listed: dict[str, list] = {
         "pictures": list(pictures),
         "targets": [None] if targets is None else list(targets),
-        "seeds": [seeds] if isinstance(seeds, int) else list(seeds),
+        "seeds": [seeds] if isinstance(seeds, Integral) else list(seeds),  # type: ignore[arg-type]
         "saliencies": [None] if saliencies is None else list(saliencies),
     }
     count = max(len(entries) for entries in listed.values())
     for name, entries in listed.items():
         if len(entries) not in (1, count):
             raise ValueError(f"{name} must have one entry or as many as the longest list, {count}, got {len(entries)}")
-    images = [as_image(classifier, one) for one in listed["pictures"]]
-    images = images * count if len(images) == 1 else images
-    others = (_spread(listed[name], count) for name in ("targets", "seeds", "saliencies"))
-    problems = [
-        Problem(image, classifier.target(wanted, image), seed, saliency=saliency)
-        for image, wanted, seed, saliency in zip(images, *others, strict=True)
-    ]
+        listed[name] = entries * count if len(entries) == 1 else entries
+    problems = []
+    images = {id(one): as_image(classifier, one) for one in listed["pictures"]}  # one read for a picture that repeats
+    for picture, wanted, seed, saliency in zip(*listed.values(), strict=True):
+        image = images[id(picture)]
+        problems.append(Problem(image, classifier.target(wanted, image), int(seed), saliency=saliency))
     fitted = fit(classifier, problems, config, max_batch=max_batch, progress=progress, callback=callback)
     return [
         Explanation.of_fit(one, classifier, problem.image, problem.target, config, problem.seed)
@@ -119,16 +121,12 @@ def explain_batch(
     ]
 
 
-def _spread(entries: list, count: int) -> list:
-    return entries * count if len(entries) == 1 else entries
-
-
 def with_steps(config: FitConfig, steps: int | None) -> FitConfig:
     """The settings with another number of steps, under an honest name; None leaves them as they are."""
     return config if steps is None else named(dataclasses.replace(config, steps=steps))
 
 
-def in_steps(config: FitConfig, steps: int | None) -> FitConfig:
+def rescaled_to(config: FitConfig, steps: int | None) -> FitConfig:
     """The settings in other steps with the learning rate scaled by their ratio, so that a short run comes as far."""
     if steps is None:
         return config
@@ -228,7 +226,7 @@ def lattice_config(
         raise ValueError(f"preset {config.name!r} fits a field: give one of extremal perturbations, or call explain")
     if areas is not None:
         config = named(dataclasses.replace(config, source=dataclasses.replace(config.source, areas=tuple(areas))))
-    return in_steps(config, steps)
+    return rescaled_to(config, steps)
 
 
 def grad_cam(

@@ -13,7 +13,7 @@ PAPER_CUTS = {"imagenet": 0.2, "voc": 0.5}  # section 3.4, for saliency maps sca
 
 
 class SaliencyMap(Attribution):
-    """Scores of the pixels, and the masks that they become.
+    """Scores of the pixels, and the masks that they become; section 3.4 cuts them at `PAPER_CUTS`.
 
     saliency: (1, 1, h, w), finite, unbounded.  scaled: the same, its range mapped onto [0, 1] (all 0 if constant).
     method: the name of the method.  Probabilities are those under a blur of 20 px, as for the INR.

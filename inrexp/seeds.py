@@ -1,4 +1,4 @@
-"""Random streams from a seed: each use has a generator of its own, and seeds beyond 32 bits differ too."""
+"""Random streams from a seed: each use has a generator of its own, and seeds beyond 32 bits count whole."""
 
 import numpy as np
 import torch

@@ -12,7 +12,7 @@ from inrexp.models.classifier import Target
 from inrexp.paper.algorithm1 import seed_of
 from inrexp.paper.fit import Problem, fit, make_source
 from inrexp.paper.objectives import dice_overlap
-from inrexp.paper.outcome import Cancelled
+from inrexp.paper.outcome import Cancelled, Outcome
 from inrexp.paper.presets import PRESETS
 from inrexp.paper.settings import Descent, FieldSettings, FitConfig, Growth
 
@@ -243,5 +243,40 @@ def test_cancelled_keeps_the_finished_explanations_as_ctrl_c_does(planted_pair):
 
     with pytest.warns(UserWarning, match="Interrupted during explanation 2: 1 finished"):
         found = many(planted_pair, dataclasses.replace(SHORT, steps=10), n=2, stop=False, callback=cancel)
+    assert len(found) == 1
+    assert found.ending == Ending("interrupted", during=2)
+
+
+def test_an_interrupted_round_gives_no_picture_another_one_s_field(planted_pair, monkeypatch):
+    """Ctrl-C while the first of two is under way and the second has diverged: neither is taken."""
+    import inrexp.iterations
+
+    def ended(*arguments, **options):
+        first, second = fit(*arguments, **options)
+        stopped, broken = Outcome("interrupted", step=3), Outcome("diverged", step=1)
+        return [dataclasses.replace(first, outcome=stopped), dataclasses.replace(second, outcome=broken)]
+
+    monkeypatch.setattr(inrexp.iterations, "fit", ended)
+    target = planted_pair.classifier.target(1, planted_pair.image)
+    problems = [Problem(image, target) for image in (planted_pair.image, planted_pair.image.flip(-1))]
+    with pytest.warns(UserWarning, match="Interrupted during explanation 1: 0 finished are kept"):
+        found = explain_in_turn(planted_pair.classifier, problems, SHORT, n=2, progress=False)
+    assert [len(one) for one in found] == [0, 0]
+
+
+def test_ctrl_c_while_an_explanation_is_judged_keeps_the_earlier_ones(planted_pair, monkeypatch):
+    import inrexp.iterations
+
+    judged = []
+
+    def press_ctrl_c(*arguments):
+        judged.append(arguments)
+        if len(judged) == 2:
+            raise KeyboardInterrupt
+        return 0.1
+
+    monkeypatch.setattr(inrexp.iterations, "smallest_beside", press_ctrl_c)
+    with pytest.warns(UserWarning, match="Interrupted during explanation 2: 1 finished"):
+        found = many(planted_pair, SHORT, n=3, stop=False)
     assert len(found) == 1
     assert found.ending == Ending("interrupted", during=2)

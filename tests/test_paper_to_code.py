@@ -9,7 +9,7 @@ import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 TABLE = README.split("<!-- paper to code -->")[1].split("<!-- end of paper to code -->")[0]
-ROWS = re.findall(r"^\| (eq\. \d|section [\d.]+|algorithm 1), [^|]+ \| `([\w.]+)` \|$", TABLE, flags=re.M)
+ROWS = re.findall(r"^\| (eq\. \d|section [\d.]+|algorithm 1|table \d), [^|]+ \| `([\w.]+)` \|$", TABLE, flags=re.M)
 
 
 def found(name: str) -> object:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from tqdm.auto import tqdm
 
-from inrexp.models.classifier import Classifier, Target, frozen
+from inrexp.models.classifier import Classifier, frozen
 from inrexp.models.folding import folded
 from inrexp.paper.inr import MaskField
 from inrexp.paper.lattice import MaskLattice
@@ -16,28 +16,13 @@ from inrexp.paper.masks import RANKED, MaskSource, area_level, sharpen
 from inrexp.paper.objectives import area_penalty, loss, pairwise_overlap, reward
 from inrexp.paper.outcome import Cancelled, Outcome
 from inrexp.paper.perturb import Perturbation
+from inrexp.paper.problems import Problem, check_problems, drawn_areas, stacked_baselines
 from inrexp.paper.settings import FitConfig, LatticeSettings
 from inrexp.paper.starts import start_fields
-from inrexp.seeds import generator
 
 EMPTY, FULL = 0.05, 0.95  # a field's largest value, and its mean, beyond which its masks say nothing
 REPORT_EVERY = 10  # steps between looks at the device, each of which waits for it
 HISTORY = ("loss", "probability", "penalty", "area")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One picture, what to explain in it, and a seed.
-
-    image: (1, 3, h, w) in [0, 1].  baseline: M^b of eq. 6, (1, 1, h, w), or None.
-    saliency: scores (1, 1, h, w) whose ranking the field starts from, instead of `FitConfig.start`'s; or None.
-    """
-
-    image: torch.Tensor
-    target: Target
-    seed: int = 0
-    baseline: torch.Tensor | None = None
-    saliency: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +69,7 @@ def fit(
     Ctrl-C and `Cancelled` in a callback end the fit: what was fitted is kept, problems not begun are missing.
     Raises ValueError for problems without a common size or with a baseline of another size.
     """
-    _check(problems, max_batch)
+    check_problems(problems, config, max_batch)
     classifier = folded(classifier, problems[0].image)  # a copy: the given model is not touched
     per_group = max(1, max_batch // config.masks_per_step)
     fitted: list[Fitted] = []
@@ -108,18 +93,6 @@ def fit(
     return fitted
 
 
-def _check(problems: Sequence[Problem], max_batch: int) -> None:
-    if not problems:
-        raise ValueError("problems must hold at least one Problem, got none")
-    if max_batch < 1:
-        raise ValueError(f"max_batch must be 1 picture or more, got {max_batch}")
-    shape, *others = sorted({tuple(problem.image.shape) for problem in problems})
-    if others:
-        raise ValueError(f"problems must have images of one size to share a batch, got {[shape, *others]}")
-    if len(shape) != 4 or shape[:2] != (1, 3):
-        raise ValueError(f"problems must have images (1, 3, h, w), got {shape}: one Problem for each picture")
-
-
 class _Group:
     """The tensors of problems that are fitted together, and the steps over them."""
 
@@ -132,13 +105,13 @@ class _Group:
         self.source = make_source(config, size, [problem.seed for problem in problems])
         self.source.to(device=images.device, dtype=images.dtype)
         self.areas = drawn_areas(config, [problem.seed for problem in problems]).to(images)  # (p, steps, k)
-        self.baseline = _stacked_baselines(problems, images)
-        if isinstance(self.source, MaskField):
-            start_fields(self.source, classifier, problems, config)
+        self.baseline = stacked_baselines(problems, images)
         probabilities = classifier.probabilities(images)  # also checks the model's output before any work is done
         self.target = torch.zeros_like(probabilities)
         for row, problem in zip(self.target, problems, strict=True):
             row[list(problem.target.indices)] = 1
+        if isinstance(self.source, MaskField):
+            start_fields(self.source, classifier, problems, config)
         outside = classifier.mean_colour.to(images)
         shown = Perturbation(images, config.perturbation, config.blur_sigma, outside=outside)
         self.shown = shown.mapped(classifier.normalise)  # once: it commutes with eq. 1
@@ -262,35 +235,6 @@ class _Group:
             empty = ranked[:, 1].flatten(1).amax(1) < EMPTY
             full = ranked[:, 0].mean((1, 2)) > FULL
         return ["empty" if e else "full" if f else "" for e, f in zip(empty.tolist(), full.tolist(), strict=True)]
-
-
-def drawn_areas(config: FitConfig, seeds: Sequence[int]) -> torch.Tensor:
-    """The areas of every step, each problem's from its own stream; a lattice's own, all in each step.
-
-    Returns (p, steps, k) in float64, one area from each of k equal parts of the range.
-    """
-    if isinstance(config.source, LatticeSettings):
-        held = torch.tensor(config.source.areas, dtype=torch.float64)
-        return held.expand(len(seeds), config.steps, -1)
-    low, high = config.area_range
-    drawn = []
-    for seed in seeds:
-        shape = (config.steps, config.areas_per_step)
-        unit = torch.rand(shape, generator=generator(seed, "areas"), dtype=torch.float64)
-        drawn.append((unit + torch.arange(shape[1])) / shape[1])
-    return low + (high - low) * torch.stack(drawn)
-
-
-def _stacked_baselines(problems: Sequence[Problem], images: torch.Tensor) -> torch.Tensor | None:
-    """M^b of every problem, (p, 1, 1, h, w), empty for one without; None if none has one."""
-    if all(problem.baseline is None for problem in problems):
-        return None
-    empty = images.new_zeros(1, 1, *images.shape[-2:])
-    stacked = [empty if problem.baseline is None else problem.baseline for problem in problems]
-    for one in stacked:
-        if one.shape != empty.shape:
-            raise ValueError(f"baseline must be a mask {tuple(empty.shape)} like the image, got {tuple(one.shape)}")
-    return torch.cat([one.to(images) for one in stacked])[:, None]
 
 
 def _keep(kept: Sequence[torch.Tensor], fresh: Sequence[torch.Tensor], which: torch.Tensor) -> None:

@@ -13,7 +13,7 @@ from inrexp.paper.smallest_area import PAPER_AREAS
 
 FEATURES = ("gaussian", "octaves", "none")
 OPTIMISERS = ("adam", "sgd")
-STARTS = ("grad_cam",)
+STARTS = ("grad_cam", "saliency")
 
 
 def _check(section: object, checks: dict[str, tuple[bool, str]]) -> None:
@@ -186,7 +186,8 @@ class FitConfig:
         are sharpened towards 0 and 1 while they are fitted, and the fitted masks are 0 or 1 in their very area.
     level: the shares of the steps between which the level of the sharpening moves from 1/2 to the area's own
         (`masks.area_level`), so that the masks meet their area while they are fitted; None keeps it at 1/2.
-    start: "grad_cam" fits the field to the nested masks of GradCAM's ranking first (`starts`); None is random weights.
+    start: None is random weights. "grad_cam" fits the field to the nested masks of GradCAM's ranking first (`starts`),
+        "saliency" to those of each problem's own scores.
     reward: "probability" (the paper), "log_probability" or "score".
     perturbation: "blur" (the paper), "fade", or "levels" (extremal perturbations).
     blur_sigma: px; the paper names no value, 20 is extremal perturbations' strongest blur.
@@ -210,6 +211,10 @@ class FitConfig:
     flip: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("area_weight", "dice_weight", "sharpness"):
+            value = getattr(self, name)
+            if not isinstance(value, Growth) and (value is not None or name != "sharpness"):
+                raise TypeError(f"{name} must be a Growth, got {value!r}: Growth({value!r}) is constant")
         low, high = self.area_range
         _check(
             self,

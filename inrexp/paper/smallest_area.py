@@ -1,8 +1,8 @@
 """The smallest area that suffices, a* (eq. 5).
 
-a* is searched among 36 areas that lie evenly over the range, every half percent from 2.5 to 20 %: the paper's four are
-among them, masks often begin to suffice between those four, and a finer search would resolve no more than rounding.
-A method that holds masks of a few areas only, such as extremal perturbations, is searched at these.
+a* is searched among 36 areas that lie evenly over the range, every half percent from 2.5 to 20 %: the paper's four
+(section 3.4) are among them, masks often begin to suffice between those four, and a finer search would resolve no more
+than rounding. A method that holds masks of a few areas only, such as extremal perturbations, is searched at these.
 """
 
 from collections.abc import Sequence

@@ -20,21 +20,19 @@ CLAMP = 0.1  # masks of the start lie in [0.1, 0.9]: a sigmoid nearer to 0 or 1 
 
 
 def start_fields(field: MaskField, classifier: Classifier, problems: Sequence[Any], config: FitConfig) -> None:
-    """Let every stacked field start where its problem or the settings say; where neither does, it stays at random.
+    """Let every stacked field start where the settings say.
 
-    problems: as `fit.Problem`, with image, target, seed, baseline and saliency. A problem's own scores come before
-        `FitConfig.start`.
-    Raises ValueError for scores that rank nothing.
+    problems: as `fit.Problem`, with image, target, seed, baseline and saliency. Fields of several outputs start at
+        random, whatever the settings say.
     """
-    rankings: list[torch.Tensor | None] = []
-    for one in problems:
-        if one.saliency is not None:
-            rankings.append(ranking(checked_saliency(one.saliency, one.image)))
-        elif config.start == "grad_cam":
-            what = config.perturbation
-            rankings.append(grad_cam_ranking(classifier, one.image, one.target, one.baseline, what))
-        else:
-            rankings.append(None)
+    if config.start is None or field.outputs > 1:  # outputs that start from one ranking would descend to one mask
+        return
+    rankings = [
+        ranking(one.saliency)
+        if config.start == "saliency"
+        else grad_cam_ranking(classifier, one.image, one.target, one.baseline, config)
+        for one in problems
+    ]
     start_from_rankings(field, rankings, [one.seed for one in problems])
 
 
@@ -64,17 +62,18 @@ def ranking(saliency: torch.Tensor) -> torch.Tensor:
 
 
 def grad_cam_ranking(
-    classifier: Classifier, image: torch.Tensor, target: Target, baseline: torch.Tensor | None, perturbation: str
+    classifier: Classifier, image: torch.Tensor, target: Target, baseline: torch.Tensor | None, config: FitConfig
 ) -> torch.Tensor | None:
     """GradCAM's ranking of what the baseline leaves, so that the next explanation does not start as the last one.
 
-    image: (1, 3, h, w).  baseline: M^b of eq. 6, (1, 1, h, w), or None.  perturbation: what stands in its place.
+    image: (1, 3, h, w).  baseline: M^b of eq. 6, (1, 1, h, w), or None.  config: says what stands in its place.
     Returns (1, 1, h, w), or None, with a warning, for a model or a picture that GradCAM cannot rank.
     """
     try:
         if baseline is not None:
             outside = classifier.mean_colour.to(image)
-            image = Perturbation(image, perturbation, outside=outside)((1 - baseline.to(image))[None])[0]
+            shown = Perturbation(image, config.perturbation, config.blur_sigma, outside=outside)
+            image = shown((1 - baseline.to(image))[None])[0]
         return ranking(checked_saliency(grad_cam_map(classifier, image, target), image))
     except ValueError as error:
         warnings.warn(f"GradCAM gives no ranking to start from ({error}). The field starts at random.", stacklevel=2)

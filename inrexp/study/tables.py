@@ -96,7 +96,8 @@ def table_1(rows: pd.DataFrame, *, methods: Sequence[str] | None = None, referen
     methods: names in METHODS that the rows must hold. By default the table has all methods of the rows.
     reference: the variant that every other is tested against, such as "INR, crisp". By default it is the variant of the
         paper's own method (the first of METHODS) that has the most pictures of a data set.
-    The paper says only "t-test (p < 0.05)". The test here is paired over pictures, since all methods see the same ones.
+    The paper (section 4.1) says only "t-test (p < 0.05)". The test here is paired over pictures, since all methods see
+        the same ones.
     Raises LookupError for a method or a reference without rows.
     """
     first = _of_methods(rows[rows["iteration"] == 1], methods)

@@ -10,7 +10,7 @@ import torch
 from conftest import plant, precision
 
 from inrexp.explanation import Explanation
-from inrexp.methods import extremal_perturbation, in_steps
+from inrexp.methods import extremal_perturbation, rescaled_to
 from inrexp.paper.fit import Problem, fit
 from inrexp.paper.lattice import MaskLattice
 from inrexp.paper.perturb import LEVELS, blend_levels, blur_levels
@@ -212,10 +212,10 @@ def test_the_planted_patch_is_found_within_150_steps():
 
 
 def test_a_shorter_run_has_a_larger_rate_and_ends_at_the_published_weight():
-    short = in_steps(PUBLISHED, 200)
+    short = rescaled_to(PUBLISHED, 200)
     assert short.descent.lr == pytest.approx(0.04)
     assert short.area_weight.at(199, 200) == pytest.approx(PUBLISHED.area_weight.at(799, 800))
-    assert in_steps(PUBLISHED, None) is PUBLISHED
+    assert rescaled_to(PUBLISHED, None) is PUBLISHED
 
 
 def test_the_fast_filter_ends_at_nearly_the_same_mask():

@@ -81,3 +81,9 @@ def test_a_wrong_setting_is_refused_by_name(section: type, settings: dict, messa
 
 def test_about_fifteen_fields_a_fit():
     assert len(dataclasses.fields(FitConfig)) <= 15
+
+
+@pytest.mark.parametrize("name", ["area_weight", "dice_weight", "sharpness"])
+def test_a_plain_number_where_something_grows_is_refused_with_the_way_out(name: str):
+    with pytest.raises(TypeError, match=f"{name} must be a Growth, got 2.0: Growth.2.0. is constant"):
+        FitConfig(**{name: 2.0})

@@ -105,7 +105,7 @@ def test_the_next_explanation_starts_beside_the_last_one():
     planted = plant((FIRST_BOX, SECOND_BOX))
     for own, other in ((0, 1), (1, 0)):
         barred = planted.truths[own][None, None].float()
-        found = grad_cam_ranking(planted.classifier, planted.image, STRIPES, barred, "blur")
+        found = grad_cam_ranking(planted.classifier, planted.image, STRIPES, barred, STARTED)
         best = keep_largest(-found, torch.tensor([0.1]))
         assert precision(best, planted.truths[other]) > 0.6
 
