@@ -125,7 +125,7 @@ def caption(table: Table) -> str:
     if (frame["published_on"] != "").any():
         said.append('The column "Paper" has what the paper\'s text gives, measured on the data set named there.')
     short = "; ".join(f"{subject}: {', '.join(found)}" for subject, found in reductions(table.rows).items())
-    return " ".join([*said, f"{REDUCTIONS}{short}." if short else WHOLE])
+    return " ".join([*said, f"{REDUCTIONS}{short}." if short else WHOLE, *([table.note] if table.note else [])])
 
 
 def _of_maps(rows: pd.DataFrame) -> list[str]:

@@ -32,11 +32,13 @@ class Table:
     """A table with one line for each data set, model and method; in table 2 also for each iteration.
 
     frame: the numbers, not rounded.  rows: the runs that they were computed from.
+    note: a sentence on the rows, which ends the table's caption; empty where there is none.
     """
 
     name: str
     frame: pd.DataFrame
     rows: pd.DataFrame
+    note: str = ""
 
 
 def per_picture(runs: pd.DataFrame, measure: str = "precision") -> pd.Series:

@@ -1,6 +1,7 @@
 """Tables 1 and 2: hand-computed numbers, what is counted, and captions that say what a study really was."""
 
 import csv
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -278,6 +279,13 @@ def test_published_numbers_stand_beside_their_own_data_set_only():
         assert nothing[2] == ""
     second = tables.table_2(rows(*(run(iteration=number) for number in (1, 2, 3))))
     assert list(second.frame["published_precision"]) == [0.68, 0.42, 0.30, 0.73]
+
+
+def test_a_note_on_the_rows_ends_the_caption_in_every_format():
+    table = dataclasses.replace(tables.table_1(rows(*TWO)), note="Made at commit 1234567.")
+    assert table_text.caption(table).endswith(" Made at commit 1234567.")
+    assert "Made at commit 1234567." in table_text.markdown(table)
+    assert "Made at commit 1234567." in table_text.latex(table)
 
 
 def test_the_caption_names_every_reduction():
