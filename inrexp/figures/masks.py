@@ -122,7 +122,7 @@ def methods_grid(rows: Mapping[str, Mapping[str, Shown]]) -> Figure:
     """
     first = next(iter(rows.values()))
     with style():
-        figure, axes = panels(len(rows), 1 + len(first), extra=0.26)
+        figure, axes = panels(len(rows), 1 + len(first), extra=0.26 + 0.16 / len(rows))
         for line, (name, row) in zip(axes, rows.items(), strict=True):
             one = next(iter(row.values()))
             draw_image(line[0], one.image, f"{one.label}, p = {one.unmasked:.2f}")
