@@ -15,6 +15,7 @@ from test_run import go, masks_in, rows_in, started, table
 
 KILLS = int(os.environ.get("INREXP_SOAK") or 3)
 ROWS = 24  # of the plan in test_run
+pytestmark = pytest.mark.slow
 TMPFS = ("mount", "-t", "tmpfs", "-o")
 
 
