@@ -69,7 +69,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/lab/tree/00_start_here.ipynb?token=reader&reset"
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(60)
 
 
 def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
@@ -114,7 +114,7 @@ def page(lab: str, chromium: Browser) -> Iterator[Page]:
 def _until_idle(page: Page) -> None:
     """Every code cell has a number: none waits, none was left out after an error."""
     cells = page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt")
-    until = time.monotonic() + 240
+    until = time.monotonic() + 480
     while time.monotonic() < until:
         prompts = cells.all_inner_texts()
         if len(prompts) > 5 and all(re.match(r"\[\d+\]", prompt) for prompt in prompts):
