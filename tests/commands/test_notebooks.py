@@ -113,9 +113,6 @@ def test_without_a_name_the_notebooks_are_listed(capsys: pytest.CaptureFixture[s
     assert not [line for line in lines if "(?" in line], "each first cell says `About N minutes on two CPU cores`"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the imports moved into rooms; the notebooks are executed once more when the open work is in"
-)
 def test_every_notebook_was_executed_as_it_stands():
     edited = [one.name for one in notebooks.notebooks() if notebooks.is_stale(one)]
     assert not edited, f"edited after they were executed: inrexp run {' '.join(edited)} --in-place"
