@@ -168,12 +168,13 @@ class _Group:
         """
         config, steps = self.config, self.config.steps
         mask, ranked = self.source.soft(self.areas[:, step])
-        if config.sharpness is not None:
-            beta = config.sharpness.at(step, steps)
-            level = self._level(ranked if config.is_field else mask.flatten(2), step, beta)  # no lattice's margin
-            mask, ranked = sharpen(mask.flatten(0, 1), beta, level).view_as(mask), sharpen(ranked, min(beta, RANKED))
         outputs = self.source.outputs
         areas = self.areas[:, step].repeat_interleave(outputs, 1)  # (p, k): k counts every output of an area
+        if config.sharpness is not None:
+            beta = config.sharpness.at(step, steps)
+            inside = ranked if config.is_field else mask.flatten(2)  # a lattice ranks its margin too
+            level = self._level(inside, areas, step, beta)
+            mask, ranked = sharpen(mask.flatten(0, 1), beta, level).view_as(mask), sharpen(ranked, min(beta, RANKED))
         seen = self.shown(mask)
         if config.flip and step % 2 == 0:
             seen = seen.flip(-1)
@@ -201,13 +202,15 @@ class _Group:
             terms = torch.stack([row.mean(1) for row in (value, p, penalty, areas)])
         return value.sum(1), terms
 
-    def _level(self, values: torch.Tensor, step: int, beta: float) -> torch.Tensor | None:
-        """The level of the sharpening, on its way from 1/2 to the area's own.  values: (p, k, n).  (p * k,) or None."""
+    def _level(self, values: torch.Tensor, areas: torch.Tensor, step: int, beta: float) -> torch.Tensor | None:
+        """The level of the sharpening, on its way from 1/2 to the area's own.
+
+        values: (p, k, n).  areas: (p, k).  Returns (p * k,), or None while it is at 1/2.
+        """
         moved = self.config.level_at(step)
         if moved == 0:
             return None
-        areas = self.areas[:, step].repeat_interleave(self.source.outputs, 1).flatten()
-        return (1 - moved) / 2 + moved * area_level(values.flatten(0, 1), areas, beta)
+        return (1 - moved) / 2 + moved * area_level(values.flatten(0, 1), areas.flatten(), beta)
 
     def _fitted(self, history: torch.Tensor, died: list[int], done: int, seconds: float) -> list[Fitted]:
         fitted = []

@@ -98,8 +98,16 @@ def keep_largest(mask: torch.Tensor, areas: torch.Tensor) -> torch.Tensor:
     """
     if areas.numel() == 0 or not bool(((areas >= 0) & (areas <= 1)).all()):
         raise ValueError(f"area must lie in [0, 1] (a fraction of the picture), got {areas.tolist()}")
-    order = mask.flatten(1).argsort(dim=1, descending=True, stable=True)  # (n, h*w)
-    pixels = torch.arange(order.shape[1], device=mask.device).expand_as(order)
-    rank = torch.empty_like(order).scatter_(1, order, pixels)
-    count = (areas.to(mask.device, torch.promote_types(areas.dtype, torch.float32)) * order.shape[1]).round()
+    rank = ranks(mask)
+    count = (areas.to(mask.device, torch.promote_types(areas.dtype, torch.float32)) * rank.shape[1]).round()
     return (rank < count[:, None]).to(mask.dtype).view(len(areas), 1, *mask.shape[-2:])
+
+
+def ranks(mask: torch.Tensor) -> torch.Tensor:
+    """The place of each pixel among those of its mask, 0 for the largest value; of equal ones the upper left first.
+
+    mask: (n, 1, h, w).  Returns (n, h*w), whole numbers.
+    """
+    order = mask.flatten(1).argsort(dim=1, descending=True, stable=True)
+    places = torch.arange(order.shape[1], device=mask.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from inrexp.baselines.grad_cam import grad_cam_map
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.inr import MaskField
+from inrexp.paper.masks import ranks
 from inrexp.paper.perturb import Perturbation
 from inrexp.paper.settings import FitConfig
 from inrexp.seeds import generator
@@ -56,9 +57,7 @@ def ranking(saliency: torch.Tensor) -> torch.Tensor:
 
     saliency: (1, 1, h, w), unbounded.  Of equal scores the upper left comes first.
     """
-    order = saliency.flatten().argsort(descending=True, stable=True)
-    share = torch.arange(order.numel(), device=order.device, dtype=saliency.dtype) / order.numel()
-    return torch.empty_like(share).scatter_(0, order, share).view_as(saliency)
+    return (ranks(saliency).to(saliency.dtype) / saliency.numel()).view_as(saliency)
 
 
 def grad_cam_ranking(
@@ -83,7 +82,7 @@ def grad_cam_ranking(
 def start_from_rankings(field: MaskField, rankings: Sequence[torch.Tensor | None], seeds: Sequence[int]) -> None:
     """Fit every stacked field to the nested masks of its ranking, by binary cross-entropy on the field's own grid.
 
-    rankings: of each problem, (1, 1, h, w), or None to leave its field at random.
+    field: of one output.  rankings: of each problem, (1, 1, h, w), or None to leave its field at random.
     seeds: one a problem, for the areas drawn; the weights differ by seed already. No classifier is asked.
     """
     if all(one is None for one in rankings):
@@ -102,7 +101,6 @@ def start_from_rankings(field: MaskField, rankings: Sequence[torch.Tensor | None
         areas = low + (high - low) * drawn  # (p, 1)
         top = (stacked < areas[..., None, None]).to(like.dtype)
         wanted = F.interpolate(top, size=field.points_shape, mode="area").clamp(CLAMP, 1 - CLAMP)  # (p, 1, gh, gw)
-        wanted = wanted.repeat_interleave(field.outputs, 0)
         values = field.values(areas).clamp(1e-6, 1 - 1e-6)
         optimiser.zero_grad(set_to_none=True)
         F.binary_cross_entropy(values, wanted, reduction="none").mean((1, 2, 3)).sum().backward()

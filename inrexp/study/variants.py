@@ -14,7 +14,7 @@ from inrexp.explanation import Explanation
 from inrexp.metrics import leak, nestedness, precision
 from inrexp.paper.presets import PRESETS
 from inrexp.paper.settings import Descent, FitConfig
-from inrexp.paper.smallest_area import PAPER_AREAS
+from inrexp.paper.smallest_area import PAPER_AREAS, smallest_area
 from inrexp.study.tables import interval
 
 AREAS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6)  # the paper's four, and those of a wider range
@@ -79,9 +79,12 @@ def measured(found: Explanation, truth: Truth) -> pd.DataFrame:
 
 def suffices(rows: pd.DataFrame, column: str = "probability") -> pd.Series:
     """a* of each variant and picture: smallest area that keeps half of the unmasked probability; NaN without one."""
-    enough = rows[rows[column] >= rows["unmasked"] / 2]
-    every = rows.groupby(["variant", "picture"], sort=False).size().index
-    return enough.groupby(["variant", "picture"])["area"].min().reindex(every)
+    found = {
+        key: smallest_area(group["area"].tolist(), group[column].tolist(), group["unmasked"].iloc[0] / 2)
+        for key, group in rows.groupby(["variant", "picture"], sort=False)
+    }
+    keys = pd.MultiIndex.from_tuples(found, names=["variant", "picture"])
+    return pd.Series(list(found.values()), index=keys, name="area", dtype=float)
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
