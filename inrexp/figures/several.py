@@ -14,7 +14,7 @@ from inrexp.figures.shown import Shown, Surroundings
 from inrexp.figures.style import WIDTH, caption, draw_image, draw_outline, panels, percent, row_name, style, to_array
 
 # The object's regions in warm colours, its surroundings in cool ones and greys; each pair differs in lightness too.
-OBJECT = ("#e69f00", "#d55e00", "#f0e442", "#a6611a")
+OBJECT = ("#e69f00", "#d55e00", "#f0e442", "#a6611a", "#fdc086", "#b2182b", "#7f3b08")
 AROUND = ("#0072b2", "#56b4e9", "#009e73", "#8c8c8c", "#332288", "#c8c8c8", "#882255")
 OVERLAP = "Overlap: the share of a mask that lies on earlier ones, where there is any."
 
