@@ -1,6 +1,9 @@
 """The records of the methods that the paper compares (section 3.4). METHODS holds them and those of the reader."""
 
+import time
 from collections.abc import Sequence
+
+import torch
 
 from inrexp.explanations import Explanations
 from inrexp.iterations import NumberedCallback, Rules, explain_in_turn
@@ -14,12 +17,14 @@ from inrexp.methods import (
     grad_cam,
     lattice_config,
     rise,
+    saliency_map,
     with_steps,
 )
 from inrexp.models.classifier import Classifier
 from inrexp.paper.fit import Problem
 from inrexp.paper.presets import DEFAULT, EXTREMAL_PERTURBATION, PRESETS, named
 from inrexp.paper.settings import FitConfig
+from inrexp.saliency import SaliencyMap
 
 __all__ = ["METHODS", "Method", "explain_each", "load_methods", "register"]
 
@@ -68,6 +73,24 @@ def explain_each(
     )
 
 
+def centred_disc(
+    classifier: Classifier, picture: Picture, target: Wanted = None, *, seed: int = 0, progress: bool = True
+) -> SaliencyMap:
+    """A map that never looks at the picture: minus the distance of a pixel from the picture's centre, in px.
+
+    Its masks are discs around the centre. They show how much precision comes from a mask's place and size alone.
+    seed, progress: change nothing.
+    """
+    image = as_image(classifier, picture)
+    wanted = classifier.target(target, image)
+    begun = time.perf_counter()
+    h, w = image.shape[-2:]
+    down = torch.arange(h, device=image.device, dtype=image.dtype)[:, None] - (h - 1) / 2
+    right = torch.arange(w, device=image.device, dtype=image.dtype)[None] - (w - 1) / 2
+    distance = (down.square() + right.square()).sqrt()  # (h, w)
+    return saliency_map(-distance[None, None], classifier, image, wanted, method="centred_disc", seed=seed, begun=begun)
+
+
 # The settings are from section 3.4. 800 steps and 8000 masks are those of the published methods. The scores are from
 # the paper's text: 0.68, 0.44 and 0.46 from section 4.1, the others from table 2. The text lacks the body of table 1.
 register(
@@ -100,3 +123,4 @@ register(
 )
 register(Method("grad_cam", "GradCAM", grad_cam, draws=False, published={}))
 register(Method("rise", "RISE", rise, published={"masks": 8000}))
+register(Method("centred_disc", "A centred disc", centred_disc, draws=False))  # a control, not of the paper

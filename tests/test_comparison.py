@@ -52,10 +52,15 @@ def test_a_records_options_are_its_functions_keywords():
     assert METHODS["inr"].options == {"preset": "crisp", "steps": None}
     assert METHODS["grad_cam"].options == {"layer": None}
     assert METHODS["rise"].options["masks"] == METHODS["rise"].published["masks"] == 8000
-    assert [name for name, one in METHODS.items() if not one.draws] == ["extremal_perturbation", "grad_cam"]
+    assert [name for name, one in METHODS.items() if not one.draws] == [
+        "extremal_perturbation",
+        "grad_cam",
+        "centred_disc",
+    ]
     for method in METHODS.values():
-        assert set(method.published) <= set(method.options)
-        method.checked(method.published)
+        published = method.published or {}
+        assert set(published) <= set(method.options)
+        method.checked(published)
 
 
 def test_the_command_lists_every_methods_options(capsys: pytest.CaptureFixture, tmp_path: Path):

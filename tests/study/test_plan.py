@@ -20,7 +20,7 @@ CHANGES = {
     "curve_steps": ({"curve_steps": 3}, set(METHODS)),
     "lattice": ({"options": {"extremal_perturbation": {"steps": 4}}}, {"extremal_perturbation"}),
     "masks": ({"options": {"rise": {"masks": 33}}}, {"rise"}),
-    "map_cut": ({"map_cut": 0.3}, {"grad_cam", "rise"}),
+    "map_cut": ({"map_cut": 0.3}, {"grad_cam", "rise", "centred_disc"}),
     "batch": ({"batch": 4}, {"inr"}),
 }
 

@@ -38,6 +38,7 @@ PLANTED = plant()
 COMMAND = Path(sys.executable).parent / "inrexp"
 PLAN = StudyPlan(
     dataset="planted",
+    methods=("inr", "extremal_perturbation", "grad_cam", "rise"),
     options={
         "inr": {"preset": dataclasses.replace(QUICK_FIT, steps=10)},
         "extremal_perturbation": {"preset": "extremal_perturbation_quick", "steps": 3},
