@@ -9,6 +9,7 @@ import pandas as pd
 from inrexp.comparison import METHODS, Method
 from inrexp.files import written_whole
 from inrexp.study.rows import settings_of
+from inrexp.study.store import EQUAL_AREAS
 from inrexp.study.tables import LEVEL, RESAMPLES, Table, family, left_out, seconds_table
 
 # The data and the models of section 3.3. The settings of a method stand in its record (`Method.published`).
@@ -32,6 +33,13 @@ FURTHER = {
     "insertion": "Insertion",
     "deletion": "Deletion",
 }
+EQUAL_TITLE = "At equal real area: masks brought to it by their largest values, all under a blur of 20 px"
+PLACES = {at: f"{100 * area:g} %" for at, area in EQUAL_AREAS.items()} | {"star": "a*"}
+EQUAL = {
+    f"{measure}_at_{at}": f"{title}, {place}"
+    for measure, title in (("probability", "p"), ("precision", "Precision"))
+    for at, place in PLACES.items()
+} | {"object_share": "Object's share of the picture"}
 FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"  # no wider than the page
 # pandas escapes cells but no caption, and leaves < and > as they are; this is for both.
 ESCAPES = str.maketrans(
@@ -143,13 +151,14 @@ def _settings(rows: pd.DataFrame, name: str) -> str:
 
 
 def parts(table: Table) -> dict[str, pd.DataFrame]:
-    """The table for readers, as text in three parts.
+    """The table for readers, as text in parts.
 
     The first part has the paper's layout. The second shows what each number rests on: intervals, counts of pictures
-    and runs, tests. The third holds the further measures.
+    and runs, tests. The third holds the further measures. The fourth compares all methods at the same real area; it is
+    left out for rows that have no such numbers.
     """
     layout: dict[str, dict[str, str]] = {}
-    basis, further = [], []
+    basis, further, equal = [], [], []
     for line in table.frame.to_dict("records"):
         name = line["method"] + (f", {_iteration(line['iteration'])}" if "iteration" in line else "")
         place = f"{line['dataset']}, {line['model']}"
@@ -158,13 +167,18 @@ def parts(table: Table) -> dict[str, pd.DataFrame]:
         lead = {"Data set, model": place, "Method": name}
         basis.append(lead | {"Precision (hit rate)": score} | _basis(line))
         further.append(lead | {title: _measured(line, measure) for measure, title in FURTHER.items()})
+        equal.append(lead | {title: _measured(line, measure) for measure, title in EQUAL.items()})
     empty = [title for measure, title in FURTHER.items() if not table.frame[f"{measure}_pictures"].any()]
+    unequal = [title for measure, title in EQUAL.items() if not table.frame[f"{measure}_pictures"].any()]
     wide = pd.DataFrame.from_dict(layout, orient="index").fillna(NONE).rename_axis("Method").reset_index()
-    return {
+    found = {
         "": wide,
         "What it rests on": pd.DataFrame(basis),
         "Further measures": pd.DataFrame(further).drop(columns=empty),
     }
+    if len(unequal) < len(EQUAL):
+        found[EQUAL_TITLE] = pd.DataFrame(equal).drop(columns=unequal)
+    return found
 
 
 def _basis(line: Mapping[Hashable, Any]) -> dict[str, str]:

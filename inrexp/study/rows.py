@@ -14,12 +14,13 @@ import pandas as pd
 
 from inrexp.comparison import METHODS
 from inrexp.study.scores import FAILED
-from inrexp.study.store import FILE, FORMAT, KEYED, ROWS, SECONDS, Results, key_of
+from inrexp.study.store import AT_EQUAL_AREA, FILE, FORMAT, KEYED, ROWS, SECONDS, Results, key_of
 
 IDENTITY = ["dataset", "sample", "model", "method", "preset", "settings", "seed", "iteration"]
 TEXT = ["key", *IDENTITY[:-2], "label", "contents", "beside", "status", "error"]
 MEASURES = ["precision_largest", "area", "area_error", "probability", "probability_cut", "insertion", "deletion"]
 OF_VOC = ["precision_box", "precision_mask"]  # missing where each picture has a single truth
+OPTIONAL = [*OF_VOC, *AT_EQUAL_AREA, "object_share"]  # rows of format 1 lack the columns at equal area, too
 NUMBERS = ["seed", "iteration", "area_cut_star", "precision", "hit", *MEASURES]
 PROVENANCE = "provenance.toml"  # file name -> format, commit, and what was done to the rows since
 
@@ -97,9 +98,9 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         raise ValueError("rows are empty: the study has no run yet")
     rows = rows.fillna({name: "" for name in TEXT if name in rows}).copy()
-    for name in OF_VOC:
+    for name in OPTIONAL:
         rows[name] = rows.get(name, np.nan)
-    for name in [*NUMBERS, *OF_VOC]:
+    for name in [*NUMBERS, *OPTIONAL]:
         try:
             rows[name] = pd.to_numeric(rows[name])
         except (TypeError, ValueError) as error:
@@ -113,7 +114,7 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
     rows["variant"] = _variants(rows)
     rows["failed"] = rows["status"].str.startswith(FAILED)
     rows["collapsed"] = rows["status"].str.startswith(("collapsed", "diverged"))
-    rows.loc[rows["collapsed"], ["area_cut_star", "precision", "hit", *MEASURES, *OF_VOC]] = np.nan
+    rows.loc[rows["collapsed"], ["area_cut_star", "precision", "hit", *MEASURES, *OPTIONAL]] = np.nan
     rows["cut_suffices"] = rows["area_cut_star"].notna().astype(float).where(~rows["failed"] & ~rows["collapsed"])
     return rows
 

@@ -11,9 +11,11 @@ from inrexp.attribution import Attribution
 from inrexp.datasets.samples import Sample, Truth
 from inrexp.metrics import HIT, area_error, deletion, insertion, precision
 from inrexp.models.classifier import Classifier
+from inrexp.paper.masks import keep_largest
+from inrexp.paper.perturb import blend, blur
 from inrexp.paper.smallest_area import PAPER_AREAS
 from inrexp.saliency import SaliencyMap
-from inrexp.study.store import Result
+from inrexp.study.store import EQUAL_AREAS, Result
 
 FAILED = "failed"
 
@@ -94,6 +96,7 @@ def scored(
         binary = cut if binary is None else binary
     largest = found.mask(areas[-1], cut=judging.cut)
     row |= _precisions(binary, largest, sample, classifier)
+    row |= at_equal_area(found, sample, star)
     row["insertion"] = insertion(found, steps=judging.curve_steps).auc
     row["deletion"] = deletion(found, steps=judging.curve_steps).auc
     areas = sorted({*areas, *([] if star is None else [star])})
@@ -121,6 +124,39 @@ def _precisions(
     if "box" in against:
         found |= {f"precision_{name}": value for name, value in against.items()}
     return found
+
+
+def at_equal_area(found: Attribution, sample: Sample, star: float | None) -> dict[str, float]:
+    """Probability and precision of masks that have the same real area for every method, and the object's share.
+
+    The mask of each of EQUAL_AREAS, and the one at a*, is brought to exactly its area by its largest values. Every
+    method is then measured under the same fill, a blur of 20 px, and by the same truth. An area for which the method
+    has no mask is left out, and so is a* if it is None.
+    object_share: the object's share of the pixels that count, which is the expected precision of a random mask.
+    """
+    truth = next(iter(sample.truths(found.needed_classifier()).values()))
+    areas = {at: area for at, area in {**EQUAL_AREAS, "star": star}.items() if area is not None and _has(found, area)}
+    share = float((truth.object & truth.counted).sum() / truth.counted.sum())
+    if not areas:
+        return {"object_share": share}
+    wanted = list(areas.values())
+    mask = keep_largest(found.mask(wanted), torch.tensor(wanted))  # 0 or 1
+    seen = blend(found.image, blur(found.image), mask.to(found.image))
+    probability = found.needed_classifier().probability(seen, found.target).tolist()
+    on_object = precision(mask, truth.object, counted=truth.counted).tolist()
+    measured = {f"probability_at_{at}": one for at, one in zip(areas, probability, strict=True)}
+    return (
+        measured
+        | {f"precision_at_{at}": one for at, one in zip(areas, on_object, strict=True)}
+        | {"object_share": share}
+    )
+
+
+def _has(found: Attribution, area: float, near: float = 1e-6) -> bool:
+    """Whether the method has a mask of this very area."""
+    low, high = found.area_range
+    held = found.held_areas
+    return low - near <= area <= high + near if held is None else any(abs(area - one) <= near for one in held)
 
 
 def _precision(binary: torch.Tensor, truth: Truth) -> float:

@@ -31,6 +31,9 @@ ROWS, SECONDS = "rows.csv", "seconds.csv"
 FORMAT = 2  # of the file, the keys and the rows: raise it when a number is computed in another way
 LEASE = 300.0  # s without a sign of life after which another machine's claims are free
 BUSY = 60.0  # s to wait while another process writes
+# The same measures of every method at the same real area: 2.5, 5, 10 and 20 % of the picture, and the method's own a*.
+EQUAL_AREAS = {"025": 0.025, "050": 0.05, "100": 0.1, "200": 0.2}
+AT_EQUAL_AREA = tuple(f"{name}_at_{at}" for name in ("probability", "precision") for at in (*EQUAL_AREAS, "star"))
 COLUMNS = {
     "key": "TEXT PRIMARY KEY",
     "format": "INTEGER",
@@ -42,6 +45,7 @@ COLUMNS = {
     **dict.fromkeys(("probability", "probability_cut", "area_error", "precision"), "REAL"),
     "hit": "INTEGER",
     **dict.fromkeys(("precision_box", "precision_mask", "precision_largest", "insertion", "deletion"), "REAL"),
+    **dict.fromkeys((*AT_EQUAL_AREA, "object_share"), "REAL"),
     "seconds": "REAL",
 }
 IDENTITY = ("dataset", "model", "method", "preset", "settings", "sample", "seed", "iteration")  # the table's order
@@ -94,6 +98,9 @@ class Results:
                 raise ValueError(f"{self.path} has format {version}, this version writes {FORMAT}: use another folder")
             for statement in SCHEMA.split(";")[:-1]:
                 database.execute(statement)
+            there = {column[1] for column in database.execute("PRAGMA table_info(rows)")}
+            for name in [name for name in COLUMNS if name not in there]:  # older rows have no value in a new column
+                database.execute(f"ALTER TABLE rows ADD COLUMN {name} {COLUMNS[name]}")
             database.execute(f"PRAGMA user_version = {FORMAT}")
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)

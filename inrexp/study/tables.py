@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import stats
 
 from inrexp.comparison import METHODS
-from inrexp.study.rows import MEASURES, OF_VOC
+from inrexp.study.rows import MEASURES, OPTIONAL
 
 ITERATIONS = 3  # table 2
 LEVEL, RESAMPLES = 0.95, 9999  # of the bootstrap
@@ -188,7 +188,7 @@ def summary(runs: pd.DataFrame, published: tuple[float, float | None]) -> dict[s
         "runs_failed": int(runs["failed"].sum()),
         "runs_collapsed": int(runs["collapsed"].sum()),
     }
-    for measure in [*MEASURES, *OF_VOC, "cut_suffices"]:
+    for measure in [*MEASURES, *OPTIONAL, "cut_suffices"]:
         values = per_picture(runs, measure)
         line |= {measure: values.mean(), f"{measure}_pictures": len(values)}
     return line

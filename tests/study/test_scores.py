@@ -13,7 +13,10 @@ from inrexp.comparison import METHODS
 from inrexp.datasets.samples import Truth
 from inrexp.methods import explain
 from inrexp.metrics import precision
-from inrexp.study.store import Results
+from inrexp.paper.perturb import blur
+from inrexp.saliency import SaliencyMap
+from inrexp.study.scores import at_equal_area
+from inrexp.study.store import AT_EQUAL_AREA, EQUAL_AREAS, Results
 
 
 def test_a_rows_numbers_are_those_of_the_explanation_itself(tmp_path: Path):
@@ -64,3 +67,60 @@ def test_pixels_that_do_not_count_are_left_out_of_the_precision(tmp_path: Path, 
     assert row["precision"] == row["precision_box"] == pytest.approx(expected)
     whole = METHODS["grad_cam"](PLANTED.classifier, PLANTED.image, 1).mask(threshold=0.2)
     assert row["precision_mask"] == pytest.approx(float(precision(whole, PLANTED.truth)))
+
+
+def a_map(scores: torch.Tensor) -> SaliencyMap:
+    target = PLANTED.classifier.target(1, PLANTED.image)
+    return SaliencyMap(
+        scores[None, None].float(), image=PLANTED.image, target=target, classifier=PLANTED.classifier, method="by hand"
+    )
+
+
+def test_the_whole_patch_in_a_fifth_of_the_picture_keeps_what_the_classifier_sees_in_it():
+    sample = planted_dataset(pictures=1).samples[0]
+    row = at_equal_area(a_map(PLANTED.truth), sample, star=0.1)
+    pixels = 112 * 112
+    assert row["object_share"] == pytest.approx(48 * 48 / pixels)
+    assert row["precision_at_100"] == row["precision_at_star"] == 1  # 1254 of the patch's 2304 pixels
+    assert row["precision_at_200"] == pytest.approx(48 * 48 / 2509)  # 0.2 of 12544 pixels are 2509
+    # The patch's response is 1, so `seen` is sqrt(1 + 1e-4) - 0.01, less log(2) / 20 for the two directions. The score
+    # is 8 * 0.9554 - 4 = 3.643, against 0 and -2 of the other classes.
+    assert row["probability_at_200"] == pytest.approx(np.exp(3.643) / (np.exp(3.643) + 1 + np.exp(-2)), abs=2e-3)
+    assert row["probability_at_025"] < row["probability_at_100"] < row["probability_at_200"]
+
+
+def test_a_centred_disc_is_a_quarter_on_a_patch_that_fills_a_quarter_around_the_centre(tmp_path: Path):
+    plan = dataclasses.replace(PLAN, methods=("centred_disc",))
+    assert go(tmp_path, plan, dataset=planted_dataset(pictures=1)) == {"finished": 1}
+    with Results(tmp_path) as store:
+        (row,) = store.rows()
+    for at, area in EQUAL_AREAS.items():  # the patch has the quarter below and left of the centre, 48 px each way
+        assert row[f"precision_at_{at}"] == pytest.approx(0.25, abs=1 / (area * 112 * 112))
+    assert row["object_share"] == pytest.approx(48 * 48 / 112**2)
+
+
+def test_a_soft_mask_is_brought_to_its_area_by_its_largest_values_under_one_blur(tmp_path: Path):
+    plan = dataclasses.replace(PLAN, methods=("extremal_perturbation",))
+    go(tmp_path, plan, dataset=planted_dataset(pictures=1))
+    with Results(tmp_path) as store:
+        (row,) = store.rows()
+    method = METHODS["extremal_perturbation"]
+    found = method(PLANTED.classifier, PLANTED.image, 1, progress=False, **plan.options["extremal_perturbation"])
+    soft = found.mask(0.1).flatten()
+    assert ((soft > 0.01) & (soft < 0.99)).any()
+    binary = torch.zeros_like(soft)
+    binary[soft.sort(descending=True, stable=True).indices[:1254]] = 1
+    binary = binary.view(1, 1, 112, 112)
+    seen = binary * PLANTED.image + (1 - binary) * blur(PLANTED.image, 20.0)
+    probability = float(PLANTED.classifier.probability(seen, found.target))
+    assert row["probability_at_100"] == pytest.approx(probability, abs=1e-5)
+    assert row["precision_at_100"] == pytest.approx(float(precision(binary, PLANTED.truth)))
+
+
+def test_an_area_that_a_method_has_no_mask_for_has_no_number(tmp_path: Path):
+    plan = dataclasses.replace(PLAN, methods=("inr",), seeds=1, iterations=1, threshold=0.999)  # areas 0.1 to 0.4
+    go(tmp_path, plan, dataset=planted_dataset(pictures=1))
+    with Results(tmp_path) as store:
+        (row,) = store.rows()
+    none = [name for name in AT_EQUAL_AREA if row[name] is None]
+    assert none == [f"{name}_at_{at}" for name in ("probability", "precision") for at in ("025", "050", "star")]

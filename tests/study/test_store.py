@@ -91,3 +91,12 @@ def test_a_file_that_is_no_database_is_said_so(tmp_path: Path):
     (tmp_path / results.FILE).write_text("not a database, but long enough to be read as the header of one " * 20)
     with pytest.raises(OSError, match="not a database"):
         Results(tmp_path)
+
+
+def test_results_from_before_a_column_get_it_without_a_value(tmp_path: Path):
+    with Results(tmp_path) as store:
+        store.put([Result({"key": "old", "status": "finished"})])
+        store._database.execute("ALTER TABLE rows DROP COLUMN object_share")
+    with Results(tmp_path) as store:
+        store.put([Result({"key": "new", "status": "finished", "object_share": 0.25})])
+        assert {row["key"]: row["object_share"] for row in store.rows()} == {"old": None, "new": 0.25}

@@ -535,3 +535,17 @@ def test_a_study_in_which_nothing_has_an_a_star_still_has_tables_and_figures():
         assert [text.get_text() for text in figure.axes[0].texts] == ["no run has this measure"]
         plt.close(figure)
     plt.close(study_figures.smallest_areas(none))
+
+
+def test_a_table_compares_methods_at_equal_area_where_rows_have_it():
+    equal = {"precision_at_050": 0.75, "probability_at_050": 0.2, "object_share": 0.3}
+    found = rows(run("a", **equal), run("b", **equal | {"precision_at_050": 0.25}), run("a", "rise", **equal))
+    table = tables.table_1(found)
+    inr = line(table, method="INR, quick")
+    assert (inr["precision_at_050"], inr["precision_at_050_pictures"]) == (0.5, 2)
+    assert inr["object_share"] == pytest.approx(0.3)
+    part = table_text.parts(table)[table_text.EQUAL_TITLE].set_index("Method")
+    assert part.loc["INR, quick", "Precision, 5 %"] == "0.500, n = 2"
+    assert part.loc["RISE", "p, 5 %"] == "0.200, n = 1"
+    assert "Precision, 10 %" not in part  # no row has it
+    assert table_text.EQUAL_TITLE not in table_text.parts(tables.table_1(rows(*TWO)))
