@@ -6,7 +6,6 @@ import pytest
 from conftest import QUICK_FIT, plant
 from test_run import PLAN, PLANTED, planted_dataset
 
-from inrexp.comparison import METHODS
 from inrexp.models.classifier import Classifier
 from inrexp.paper.presets import PRESETS
 from inrexp.study.plan import Job, StudyPlan, tasks_of
@@ -15,12 +14,12 @@ from inrexp.study.store import key_of
 CHANGES = {
     "preset": ({"options": {"inr": {"preset": dataclasses.replace(QUICK_FIT, steps=10, blur_sigma=19.0)}}}, {"inr"}),
     "steps": ({"options": {"inr": {"steps": 11}}}, {"inr"}),
-    "threshold": ({"threshold": 0.25}, set(METHODS)),
+    "threshold": ({"threshold": 0.25}, set(PLAN.methods)),
     "cut": ({"cut": 0.4}, {"inr", "extremal_perturbation"}),
-    "curve_steps": ({"curve_steps": 3}, set(METHODS)),
+    "curve_steps": ({"curve_steps": 3}, set(PLAN.methods)),
     "lattice": ({"options": {"extremal_perturbation": {"steps": 4}}}, {"extremal_perturbation"}),
     "masks": ({"options": {"rise": {"masks": 33}}}, {"rise"}),
-    "map_cut": ({"map_cut": 0.3}, {"grad_cam", "rise", "centred_disc"}),
+    "map_cut": ({"map_cut": 0.3}, {"grad_cam", "rise"}),
     "batch": ({"batch": 4}, {"inr"}),
 }
 
