@@ -16,6 +16,7 @@ from inrexp.figures.style import WIDTH, caption, draw_image, draw_outline, panel
 # The object's regions in warm colours, its surroundings in cool ones and greys; each pair differs in lightness too.
 OBJECT = ("#e69f00", "#d55e00", "#f0e442", "#a6611a", "#fdc086", "#b2182b", "#7f3b08")
 AROUND = ("#0072b2", "#56b4e9", "#009e73", "#8c8c8c", "#332288", "#c8c8c8", "#882255")
+NARROW = 4  # panels across; with more, a title's facts stand below each other
 OVERLAP = "Overlap: the share of a mask that lies on earlier ones, where there is any."
 
 
@@ -53,7 +54,8 @@ def surroundings(pictures: Mapping[str, Surroundings]) -> Figure:
         raise ValueError("pictures must hold the explanations of one picture or more, got none")
     columns = 1 + max(len(one.found) for one in pictures.values())
     side = (WIDTH - 0.8) / columns
-    heights = [height for one in pictures.values() for height in (side + 0.36, 0.16 * len(one.truths) + 0.32)]
+    title, label = (0.62, 0.44) if columns > NARROW else (0.36, 0.32)
+    heights = [height for one in pictures.values() for height in (side + title, 0.16 * len(one.truths) + label)]
     with style():
         figure, axes = plt.subplots(
             len(heights), columns, figsize=(WIDTH, sum(heights)), squeeze=False, height_ratios=heights
@@ -84,7 +86,7 @@ def _masks_and_shares(name: str, one: Surroundings, above: Sequence[Axes], below
         zip(above[1:], below[1:], one.found, one.shares, strict=False), 1
     ):
         draw_outline(panel, mask.image, mask.mask)
-        probability(panel, mask, f"{_verdict(number, mask)}\n{_overlap(mask)}")
+        probability(panel, mask, _words(number, mask, narrow=len(above) > NARROW))
         _bars(bars, one, shares, colours, "share of the mask")
     for panel in [*above[1 + len(one.found) :], *below[1 + len(one.found) :]]:
         panel.set_axis_off()
@@ -94,7 +96,8 @@ def _bars(axes: Axes, one: Surroundings, shares: Mapping[str, float], colours: M
     places = range(len(colours))
     axes.barh(places, [shares[name] for name in colours], color=list(colours.values()), height=0.7)
     axes.plot([one.sizes[name] for name in colours], places, "|", color="black", markersize=8, markeredgewidth=1.5)
-    axes.set(xlim=(0, 1), xlabel=title, xticks=[0, 0.5, 1], yticks=[], ylim=(len(colours) - 0.4, -0.6))
+    words = title.replace("of ", "of\n", 1) if len(one.found) >= NARROW else title
+    axes.set(xlim=(0, 1), xlabel=words, xticks=[0, 0.5, 1], yticks=[], ylim=(len(colours) - 0.4, -0.6))
     axes.set_xticklabels(["0", "0.5", "1"])
 
 
@@ -124,6 +127,13 @@ def deletion(axes: Axes, lines: Mapping[str, Sequence[float]]) -> None:
     most = max(len(values) for values in lines.values())
     axes.set(xlabel="explanations removed", ylabel="probability left", ylim=(0, 1.02), xticks=range(most))
     axes.legend()
+
+
+def _words(number: int, one: Shown, *, narrow: bool) -> str:
+    """What stands over a mask before its p; in a narrow panel each fact has a line of its own."""
+    if narrow:
+        return "".join(f"{fact}\n" for fact in f"{_verdict(number, one)}, {_overlap(one)}".split(", ") if fact)
+    return f"{_verdict(number, one)}\n{_overlap(one)}"
 
 
 def _verdict(number: int, one: Shown) -> str:

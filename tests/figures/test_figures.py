@@ -1,6 +1,7 @@
 """Every figure: panels say what is handed in, no label lies over another, none leaves the figure."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -66,6 +67,11 @@ def around() -> Surroundings:
     return Surroundings(found, truths, ("adult", "chick"), dict.fromkeys(names, 0.25), shares)
 
 
+def of_five(one: Surroundings) -> Surroundings:
+    """Five explanations instead of three."""
+    return replace(one, found=[*one.found, *one.found[1:]], shares=[*one.shares, *one.shares[1:]])
+
+
 def seeds() -> Figure:
     names = ("seed 0", "seed 1", "seed 2"), ("beside another fit", "picture + 1e-6")
     groups = [{name: one(overlap=0.63) for name in group} for group in names]
@@ -112,6 +118,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "figure 4": methods,
     "figure 5": lambda: figures.several({LABEL: around().found, "monarch": around().found[:2]}),
     "figure 6": lambda: figures.surroundings({"penguins": around(), "monarch": around()}),
+    "figure 6, five explanations": lambda: figures.surroundings({"penguins": of_five(around())}),
     "leaks": lambda: figures.leaks({"the paper's objective": (one(), one()), "crisp": (one(), one())}),
     "curves": curves,
     "opening": lambda: figures.opening(row(), one()),
