@@ -31,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     plan.add_argument("--map-cut", type=float, help="where saliency maps are cut (default: 0.2, VOC 0.5)")
     plan.add_argument("--curve-steps", type=int, help="of insertion and deletion")
     plan.add_argument("--model", help="as for explain")
+    plan.add_argument("--samples", type=Path, metavar="FILE", help="only those named in this file, one name a line")
     plan.add_argument("--limit", type=int, help="this many pictures, evenly spread over the data set")
     plan.add_argument("--batch", type=int, help="fits in one call, of methods that can")
     parser.add_argument(
@@ -56,6 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compute what is missing, say how many rows there are.  Returns 1 if some failed."""
     from inrexp.comparison import METHODS, load_methods
+    from inrexp.datasets.lists import read_names
     from inrexp.study import cluster
     from inrexp.study.plan import StudyPlan
     from inrexp.study.run import run_study
@@ -68,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     fields = {field.name for field in dataclasses.fields(StudyPlan)}
     given = {name: value for name, value in vars(options).items() if name in fields}
+    if "samples" in given:
+        given["samples"] = read_names(given["samples"])
     plan = StudyPlan(**{"methods": tuple(METHODS), **given, "options": options_of(options.option)})
     counts = run_study(
         plan,

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -116,6 +116,20 @@ class Dataset:
             raise LookupError(f"nothing of {self.name} is left: {'; '.join(facts)}. Choose another model")
         kept = tuple(sample for sample, _, seen in samples if seen)
         return replace(self, samples=kept, facts=(*self.facts, *facts))
+
+    def only(self, names: Sequence[str]) -> "Dataset":
+        """The samples of these names, in the data set's order.  Raises LookupError, naming them, for unknown names."""
+        there = {sample.name for sample in self.samples}
+        unknown = [name for name in names if name not in there]
+        if unknown:
+            shown = ", ".join(unknown[:NAMED]) + (", ..." if len(unknown) > NAMED else "")
+            raise LookupError(
+                f"{self.name} has no sample named {shown} ({len(unknown)} of the {len(names)} names asked for); its "
+                f"own names are such as {self.samples[0].name}"
+            )
+        kept = tuple(sample for sample in self.samples if sample.name in set(names))
+        fact = f"{len(kept)} of {len(self)} samples, chosen by name"
+        return self if len(kept) == len(self) else replace(self, samples=kept, facts=(*self.facts, fact))
 
     def spread(self, limit: int | None) -> tuple[Sample, ...]:
         """`limit` of the samples, evenly spread over the data set, which is sorted by class; None is all of them."""

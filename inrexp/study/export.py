@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from inrexp.comparison import METHODS, Method
+from inrexp.datasets.lists import chose
 from inrexp.files import written_whole
 from inrexp.study.rows import settings_of
 from inrexp.study.store import EQUAL_AREAS
@@ -118,6 +119,7 @@ def caption(table: Table) -> str:
         f"Brackets [ ] hold the {LEVEL:.0%} percentile bootstrap over pictures, with {RESAMPLES} resamples.",
         f"The precision of masks is that of the mask at a*, cut at {_settings(table.rows, 'cut')}, over the pictures "
         f"that have an a*. The threshold of a* is {_settings(table.rows, 'threshold')}.",
+        *_of_lists(table.rows),
         *_of_maps(table.rows),
         "The table counts the runs that have no a*, whose fit collapsed (or diverged) and so left no explanation, or "
         "that failed with an error, and the pictures for which every run did. The list beside the table names them "
@@ -134,6 +136,13 @@ def caption(table: Table) -> str:
         said.append('The column "Paper" has what the paper\'s text gives, measured on the data set named there.')
     short = "; ".join(f"{subject}: {', '.join(found)}" for subject, found in reductions(table.rows).items())
     return " ".join([*said, f"{REDUCTIONS}{short}." if short else WHOLE, *([table.note] if table.note else [])])
+
+
+def _of_lists(rows: pd.DataFrame) -> list[str]:
+    """The sentence on the pictures that chose the default preset and those that did not; none without such pictures."""
+    found = [(dataset, chose(runs["sample"])) for dataset, runs in rows.groupby("dataset")]
+    said = "; ".join(f"{dataset}, {words}" for dataset, words in found if words)
+    return [f"Pictures, by the lists of those on which settings were chosen: {said}."] if said else []
 
 
 def _of_maps(rows: pd.DataFrame) -> list[str]:

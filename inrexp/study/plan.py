@@ -20,8 +20,8 @@ from inrexp.study.store import FORMAT, KEYED, key_of
 class StudyPlan:
     """What a study computes.
 
-    The key of a row holds every setting here except `limit`, `seeds` and `iterations`, which only decide how many rows
-    there are.
+    The key of a row holds every setting here except `samples`, `limit`, `seeds` and `iterations`, which only decide
+    which rows there are.
 
     dataset: a name that `datasets.load_dataset` knows.
     called: what rows and tables call the data set. None is the data set's own name, or "folder NAME" for a folder of
@@ -36,7 +36,8 @@ class StudyPlan:
     map_cut: the value at which saliency maps, scaled to [0, 1], are cut. None is section 3.4's value: 0.2, and 0.5 for
         VOC.
     curve_steps: number of steps of the insertion and deletion curves.
-    limit: use only so many samples. They are spread evenly over the data set, which is sorted by class.
+    samples: use only the samples of these names. None is all of them.
+    limit: use only so many samples of those. They are spread evenly over the data set, which is sorted by class.
     batch: number of fits in one call, for methods that can share one. The fits beside it change a fit's rounding, and
         small differences can grow during the fit, so the key of such a row also names the fits beside it.
     """
@@ -52,6 +53,7 @@ class StudyPlan:
     map_cut: float | None = None
     curve_steps: int = 20
     model: str = "efficientnet_lite0"
+    samples: tuple[str, ...] | None = None
     limit: int | None = None
     batch: int = 1
 
@@ -64,6 +66,8 @@ class StudyPlan:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, got {value}")
+        if self.samples is not None and not self.samples:
+            raise ValueError("samples must hold a name or more, or be None for all samples; got none")
         for name in ("threshold", "cut", "map_cut"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:

@@ -129,11 +129,12 @@ def run_study(
         beside other fits.
     executor: computes the tasks, for instance `cluster.on_cluster`. None computes them one after another here.
     Returns the number of rows by status: "finished", "failed", "collapsed to ...", "diverged ...".
-    Ctrl-C raises KeyboardInterrupt; the finished rows are kept and exported. Raises OSError for a full disk, and
-    ValueError for rows that `replace` would drop.
+    Ctrl-C raises KeyboardInterrupt; the finished rows are kept and exported. Raises OSError for a full disk,
+    LookupError for a name in `plan.samples` that the data set lacks, and ValueError for rows that `replace` would drop.
     """
     classifier = classifier or load_classifier(plan.model, device=device)
     whole = dataset or load_dataset(plan.dataset, folder)
+    whole = whole if plan.samples is None else whole.only(plan.samples)
     dataset = whole.known_to(classifier)
     if len(dataset) < len(whole):
         warnings.warn("; ".join(dataset.facts[len(whole.facts) :]), stacklevel=2)

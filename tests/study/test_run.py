@@ -406,6 +406,19 @@ def test_a_data_set_has_the_name_that_it_was_given(tmp_path: Path):
     assert set(read_rows(tmp_path)["dataset"]) == {"imagenet-s50-standin"}
 
 
+def test_a_study_takes_the_samples_that_a_list_names_and_no_other(tmp_path: Path):
+    plan = dataclasses.replace(PLAN, methods=("grad_cam",), samples=("stripes/2", "stripes/0"))
+    assert go(tmp_path / "some", plan) == {"finished": 2}
+    go(tmp_path / "all", dataclasses.replace(plan, samples=None))
+    assert set(read_rows(tmp_path / "some")["sample"]) == {"stripes/0", "stripes/2"}
+    assert set(read_rows(tmp_path / "some")["key"]) < set(read_rows(tmp_path / "all")["key"])  # the same rows
+    with pytest.raises(LookupError, match=r"planted has no sample named stripes/7 \(1 of the 2 names asked for\)"):
+        go(tmp_path / "unknown", dataclasses.replace(plan, samples=("stripes/0", "stripes/7")))
+    assert not (tmp_path / "unknown").exists()
+    with pytest.raises(ValueError, match="samples must hold a name or more"):
+        dataclasses.replace(plan, samples=())
+
+
 def test_the_bar_says_loss_probability_and_time_left(tmp_path: Path, capsys):
     plan = dataclasses.replace(PLAN, methods=("inr",), iterations=1)
     go(tmp_path, plan, dataset=planted_dataset(pictures=1), progress=True)
@@ -443,9 +456,20 @@ def test_the_command_says_what_is_there_and_what_failed(planted_command, tmp_pat
     assert "--retry-failed tries again" in said.err
 
 
+def test_the_command_reads_the_names_from_a_file(planted_command, tmp_path: Path, capsys):
+    words = ["study", str(tmp_path / "out"), "--methods", "grad_cam", "--samples", str(tmp_path / "names.txt")]
+    (tmp_path / "names.txt").write_text("# those that count\nstripes/1\n\n")
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out.startswith("1 rows: 1 finished")
+    (tmp_path / "names.txt").write_text("stripes/one\n")
+    assert cli.main(words) == 2
+    assert "planted has no sample named stripes/one" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--samples", "nowhere.txt"], "no list of samples at nowhere.txt"),
         (["--methods", "inr,smoothgrad"], "methods must be some of inr"),
         (["--option", "rise.mask=400"], "rise has no option 'mask': its options are masks, cells, keep"),
         (["--option", "rise.masks=many"], "rise.masks must be of the same kind as its default 8000, got 'many'"),

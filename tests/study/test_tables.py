@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from inrexp.commands import cli
+from inrexp.datasets.lists import LISTS, read_names
 from inrexp.figures import tables as study_figures
 from inrexp.study import export as table_text
 from inrexp.study import rows as study_rows
@@ -194,6 +195,19 @@ def test_the_caption_takes_cuts_and_threshold_from_the_rows():
     assert "mask at a*, cut at 0.4, over" in text
     assert "Saliency maps are scaled to [0, 1] and cut at 0.2; they need no a*" in text
     assert "The threshold of a* is 0.7." in text
+
+
+def test_the_caption_says_which_pictures_chose_settings_and_which_chose_nothing():
+    tuned, reported, voc = (read_names(LISTS / f"{name}.txt") for name in ("tuned", "reported", "reported_voc"))
+    several = [*(run(name) for name in (*reported[:2], tuned[0])), run(voc[0], dataset="voc07-difficult")]
+    text = table_text.caption(tables.table_1(rows(*several)))
+    assert (
+        "Pictures, by the lists of those on which settings were chosen: imagenet-s50-standin, 2 pictures that chose "
+        "nothing and 1 picture that chose the default preset; voc07-difficult, 1 picture that chose nothing."
+    ) in text
+    only = table_text.caption(tables.table_1(rows(*(run(name) for name in reported))))
+    assert "imagenet-s50-standin, 61 pictures that chose nothing." in only
+    assert "settings were chosen" not in table_text.caption(tables.table_1(rows(*TWO)))  # on no list
 
 
 def test_a_method_that_failed_on_every_picture_has_a_line_without_a_number():

@@ -1,0 +1,58 @@
+"""Lists of sample names: how they are read, and that the committed ones tell tuned and reported pictures apart."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from copies import voc07
+
+from inrexp.datasets import lists
+from inrexp.datasets.lists import LISTS, REPORTED, TUNED, chose, listed, read_names
+from inrexp.datasets.named import load_dataset
+
+
+def test_a_list_has_one_name_a_line(tmp_path: Path):
+    path = tmp_path / "names.txt"
+    path.write_text("# two of them\nb/two words\n\n  a/1  \n")
+    assert read_names(path) == ("b/two words", "a/1")
+    path.write_text("a\nb\na\n")
+    with pytest.raises(ValueError, match="names a more than once"):
+        read_names(path)
+    path.write_text("# nothing\n")
+    with pytest.raises(ValueError, match="names no sample: wanted one name a line"):
+        read_names(path)
+    with pytest.raises(FileNotFoundError, match="no list of samples at .*nowhere.txt"):
+        read_names(tmp_path / "nowhere.txt")
+
+
+def test_the_committed_lists_share_no_picture_and_are_all_of_the_stand_in():
+    tuned, reported, voc = (read_names(LISTS / f"{name}.txt") for name in (*TUNED, *REPORTED))
+    assert (len(tuned), len(reported), len(voc)) == (40, 61, 39)
+    assert not set(tuned) & {*reported, *voc}
+    rows = pd.read_csv(LISTS / "study_rows.csv")
+    assert set(rows["sample"][rows["dataset"] == "imagenet-s50-standin"]) == {*tuned, *reported}
+
+
+def test_the_pictures_of_the_variants_are_no_reported_ones():
+    tried = set(pd.read_csv(LISTS / "variants.csv")["picture"])
+    assert listed(TUNED) < tried
+    assert not listed(REPORTED) & tried
+
+
+def test_pictures_on_no_list_are_not_spoken_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    assert chose(["coffee", "chelsea"]) == ""
+    one = read_names(LISTS / "reported.txt")[0]
+    assert chose([one, "coffee", one]) == "1 picture that chose nothing"
+    monkeypatch.setattr(lists, "LISTS", tmp_path)  # a wheel
+    assert chose([one]) == ""
+
+
+def test_a_data_set_can_be_cut_to_names_in_its_own_order(tmp_path: Path):
+    boxes = {f"00000{n}": [("cat", 1, 1, 9, 9, 0)] for n in (1, 2, 3)}
+    dataset = load_dataset("voc07", voc07(tmp_path, boxes))
+    some = dataset.only(["000003/cat", "000001/cat"])
+    assert [sample.name for sample in some] == ["000001/cat", "000003/cat"]
+    assert some.facts == (*dataset.facts, "2 of 3 samples, chosen by name")
+    assert dataset.only([sample.name for sample in dataset]) is dataset
+    with pytest.raises(LookupError, match=r"voc07 has no sample named 1, 2 \(2 of the 3 names.* such as 000001/cat"):
+        dataset.only(["1", "2", "000001/cat"])
