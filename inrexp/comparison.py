@@ -84,11 +84,16 @@ def centred_disc(
     image = as_image(classifier, picture)
     wanted = classifier.target(target, image)
     begun = time.perf_counter()
+    nearness = centred(image)
+    return saliency_map(nearness, classifier, image, wanted, method="centred_disc", seed=seed, begun=begun)
+
+
+def centred(image: torch.Tensor) -> torch.Tensor:
+    """Minus the distance of each pixel of an image (n, c, h, w) from its centre, in px.  Returns (1, 1, h, w)."""
     h, w = image.shape[-2:]
     down = torch.arange(h, device=image.device, dtype=image.dtype)[:, None] - (h - 1) / 2
     right = torch.arange(w, device=image.device, dtype=image.dtype)[None] - (w - 1) / 2
-    distance = (down.square() + right.square()).sqrt()  # (h, w)
-    return saliency_map(-distance[None, None], classifier, image, wanted, method="centred_disc", seed=seed, begun=begun)
+    return -(down.square() + right.square()).sqrt()[None, None]
 
 
 # The settings are from section 3.4. 800 steps and 8000 masks are those of the published methods. The scores are from

@@ -20,7 +20,7 @@ IDENTITY = ["dataset", "sample", "model", "method", "preset", "settings", "seed"
 TEXT = ["key", *IDENTITY[:-2], "label", "contents", "beside", "status", "error"]
 MEASURES = ["precision_largest", "area", "area_error", "probability", "probability_cut", "insertion", "deletion"]
 OF_VOC = ["precision_box", "precision_mask"]  # missing where each picture has a single truth
-OPTIONAL = [*OF_VOC, *AT_EQUAL_AREA, "object_share"]  # rows of format 1 lack the columns at equal area, too
+OPTIONAL = [*OF_VOC, *AT_EQUAL_AREA, "disc_at_star", "object_share", "size"]  # older rows lack all but the first two
 NUMBERS = ["seed", "iteration", "area_cut_star", "precision", "hit", *MEASURES]
 PROVENANCE = "provenance.toml"  # file name -> format, commit, and what was done to the rows since
 

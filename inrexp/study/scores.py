@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from inrexp.attribution import Attribution
+from inrexp.comparison import centred
 from inrexp.datasets.samples import Sample, Truth
 from inrexp.metrics import HIT, area_error, deletion, insertion, precision
 from inrexp.models.classifier import Classifier
@@ -111,13 +112,14 @@ def _precisions(
 ) -> dict[str, Any]:
     """Precision (eq. 7) against the data set's main truth, and against box and mask where it has both.
 
-    Pixels that do not count are left out.
+    Pixels that do not count are left out.  size: the real area of the mask, which differs from method to method.
     """
     truths = sample.truths(classifier)
     main = next(iter(truths))
     found: dict[str, Any] = {"precision_largest": _precision(largest, truths[main])}
     if binary is None:
         return found
+    found["size"] = float(binary.mean())
     against = {name: _precision(binary, truth) for name, truth in truths.items()}
     found["precision"] = against[main]
     found["hit"] = None if math.isnan(against[main]) else int(against[main] > HIT)
@@ -133,6 +135,7 @@ def at_equal_area(found: Attribution, sample: Sample, star: float | None) -> dic
     method is then measured under the same fill, a blur of 20 px, and by the same truth. An area for which the method
     has no mask is left out, and so is a* if it is None.
     object_share: the object's share of the pixels that count, which is the expected precision of a random mask.
+    disc_at_star: the precision of a disc of area a* around the picture's centre, a mask that saw nothing.
     """
     truth = next(iter(sample.truths(found.needed_classifier()).values()))
     areas = {at: area for at, area in {**EQUAL_AREAS, "star": star}.items() if area is not None and _has(found, area)}
@@ -145,11 +148,11 @@ def at_equal_area(found: Attribution, sample: Sample, star: float | None) -> dic
     probability = found.needed_classifier().probability(seen, found.target).tolist()
     on_object = precision(mask, truth.object, counted=truth.counted).tolist()
     measured = {f"probability_at_{at}": one for at, one in zip(areas, probability, strict=True)}
-    return (
-        measured
-        | {f"precision_at_{at}": one for at, one in zip(areas, on_object, strict=True)}
-        | {"object_share": share}
-    )
+    measured |= {f"precision_at_{at}": one for at, one in zip(areas, on_object, strict=True)}
+    if "star" in areas:
+        disc = keep_largest(centred(found.image), torch.tensor([areas["star"]]))
+        measured["disc_at_star"] = _precision(disc, truth)
+    return measured | {"object_share": share}
 
 
 def _has(found: Attribution, area: float, near: float = 1e-6) -> bool:

@@ -45,7 +45,7 @@ COLUMNS = {
     **dict.fromkeys(("probability", "probability_cut", "area_error", "precision"), "REAL"),
     "hit": "INTEGER",
     **dict.fromkeys(("precision_box", "precision_mask", "precision_largest", "insertion", "deletion"), "REAL"),
-    **dict.fromkeys((*AT_EQUAL_AREA, "object_share"), "REAL"),
+    **dict.fromkeys((*AT_EQUAL_AREA, "disc_at_star", "object_share", "size"), "REAL"),
     "seconds": "REAL",
 }
 IDENTITY = ("dataset", "model", "method", "preset", "settings", "sample", "seed", "iteration")  # the table's order

@@ -32,6 +32,7 @@ def test_a_rows_numbers_are_those_of_the_explanation_itself(tmp_path: Path):
     assert row["precision"] == pytest.approx(float(precision(cut, PLANTED.truth)))
     assert row["hit"] == (row["precision"] > 0.5)
     assert row["area_error"] == pytest.approx(float(cut.mean()) - area, abs=1e-6)
+    assert row["size"] == pytest.approx(float(cut.mean()))
     assert row["probability"] == pytest.approx(float(found.probability(area)))
     assert row["probability_cut"] == pytest.approx(float(found.probability(area, cut=0.5)))
     assert np.abs(masks[f"{area:g}"] / 255 - found.mask(area)[0, 0].numpy()).max() < 0.51 / 255
@@ -66,6 +67,7 @@ def test_pixels_that_do_not_count_are_left_out_of_the_precision(tmp_path: Path, 
     expected = float((mask * PLANTED.truth[:, :40]).sum() / mask.sum())
     assert row["precision"] == row["precision_box"] == pytest.approx(expected)
     whole = METHODS["grad_cam"](PLANTED.classifier, PLANTED.image, 1).mask(threshold=0.2)
+    assert row["size"] == pytest.approx(float(whole.mean()))  # of the picture, not of the pixels that count
     assert row["precision_mask"] == pytest.approx(float(precision(whole, PLANTED.truth)))
 
 
@@ -81,6 +83,7 @@ def test_the_whole_patch_in_a_fifth_of_the_picture_keeps_what_the_classifier_see
     row = at_equal_area(a_map(PLANTED.truth), sample, star=0.1)
     pixels = 112 * 112
     assert row["object_share"] == pytest.approx(48 * 48 / pixels)
+    assert row["disc_at_star"] == pytest.approx(0.25, abs=0.01)  # the patch has a quarter of a disc of 10 %
     assert row["precision_at_100"] == row["precision_at_star"] == 1  # 1254 of the patch's 2304 pixels
     assert row["precision_at_200"] == pytest.approx(48 * 48 / 2509)  # 0.2 of 12544 pixels are 2509
     # The patch's response is 1, so `seen` is sqrt(1 + 1e-4) - 0.01, less log(2) / 20 for the two directions. The score
