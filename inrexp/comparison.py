@@ -126,6 +126,7 @@ register(
         scores={"voc": (0.46, None)},
     )
 )
-register(Method("grad_cam", "GradCAM", grad_cam, draws=False, published={}))
-register(Method("rise", "RISE", rise, published={"masks": 8000}))
-register(Method("centred_disc", "A centred disc", centred_disc, draws=False))  # a control, not of the paper
+register(Method("grad_cam", "GradCAM", grad_cam, draws=False, published={}, shown="the whole picture"))
+register(Method("rise", "RISE", rise, published={"masks": 8000}, shown="the mean colour"))
+# a control, not of the paper
+register(Method("centred_disc", "A centred disc", centred_disc, draws=False, shown="nothing, it never looks"))

@@ -35,6 +35,8 @@ class Method:
     published: the options in the method's publication. A table's caption names where a study differs from them. {}
         means the defaults, and None means that the method is not in the paper.
     seeds: the number of seeds that section 3.3.1 uses for the method.
+    shown: for a method that fits nothing, what it shows the classifier in place of the pixels that it removes. A fitted
+        method's settings say that.
     presets: the names that its option `preset` accepts.
     config: for a fitted method, the function that turns its options into the settings of the fit.
     in_turn: for a method with algorithm 1, the function that runs it for several pictures, targets and seeds at once:
@@ -53,6 +55,7 @@ class Method:
     draws: bool = True
     published: Mapping[str, Any] | None = None
     seeds: int = 1
+    shown: str = ""
     presets: tuple[str, ...] = ()
     config: Callable[..., FitConfig] | None = None
     in_turn: Callable[..., list] | None = None

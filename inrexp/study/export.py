@@ -6,22 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from inrexp.comparison import METHODS, Method
-from inrexp.datasets.lists import chose
 from inrexp.files import written_whole
-from inrexp.study.rows import settings_of
+from inrexp.study.captions import NONE, WHOLE, caption, reductions
+from inrexp.study.equal import KEPT, PRECISION, PROBABILITY, differences, equal_area, has_equal_areas
 from inrexp.study.store import EQUAL_AREAS
-from inrexp.study.tables import LEVEL, RESAMPLES, Table, family, left_out, seconds_table
+from inrexp.study.tables import LEVEL, Table, left_out, seconds_table
 
-# The data and the models of section 3.3. The settings of a method stand in its record (`Method.published`).
-PAPER_DATA = {"imagenet-s": ("imagenet-s50", 752, 50), "voc": ("voc07-difficult", 2230, 20)}  # pictures, classes
-PAPER_MODELS = {"imagenet-s": ("resnet50", "torchvision's ResNet50"), "voc": ("resnet50_voc", "TorchRay's ResNet50")}
-TITLES = {
-    "table1": "Precision (hit rate) of each method on each data set.",
-    "table2": "Precision (hit rate) of consecutive explanations, and of the best of them for each picture and seed.",
-}
-REDUCTIONS, WHOLE = "Reductions from the paper's setting: ", "No reduction from the paper's setting."
-NONE = "n/a"
 FURTHER = {
     "precision_largest": "Precision, largest mask",
     "precision_box": "Precision, box",
@@ -34,13 +24,18 @@ FURTHER = {
     "insertion": "Insertion",
     "deletion": "Deletion",
 }
-EQUAL_TITLE = "At equal real area: masks brought to it by their largest values, all under a blur of 20 px"
-PLACES = {at: f"{100 * area:g} %" for at, area in EQUAL_AREAS.items()} | {"star": "a*"}
-EQUAL = {
-    f"{measure}_at_{at}": f"{title}, {place}"
-    for measure, title in (("probability", "p"), ("precision", "Precision"))
-    for at, place in PLACES.items()
-} | {"object_share": "Object's share of the picture"}
+PAPER_TITLE = "In the paper's layout: precision (hit rate), the number of pictures, and the mean size of the masks"
+EQUAL_TITLE = "At equal real area, all pictures: where an a* is found, and what masks keep"
+PRECISION_TITLE = "Precision at equal real area, and at each method's own a* beside a centred disc of that size"
+DIFFERENCES_TITLE = "Differences at equal real area, paired by picture; p corrected for the number of comparisons"
+PLACES = {at: f"{100 * area:g} %" for at, area in EQUAL_AREAS.items()}
+PER_AREA = {"Half of p kept": KEPT, "p": PROBABILITY, "Precision": PRECISION}
+EQUAL = {"found": "a* found", "star": "a*, 20 % where none"} | {
+    name: f"{title}, {place}"
+    for title, names in PER_AREA.items()
+    for name, place in zip(names, PLACES.values(), strict=True)
+}
+OWN_AREA = {"precision_at_star": "Precision, own a*", "disc_at_star": "Disc, that a*", "object_share": "Object's share"}
 FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"  # no wider than the page
 # pandas escapes cells but no caption, and leaves < and > as they are; this is for both.
 ESCAPES = str.maketrans(
@@ -49,145 +44,81 @@ ESCAPES = str.maketrans(
 )
 
 
-def reductions(rows: pd.DataFrame) -> dict[str, list[str]]:
-    """Where these runs fall short of the paper's setting, read from the rows of the runs.
-
-    Returns a list of reductions for each data set, and then for each method. A method's reduction that holds on only
-    some of its data sets names them. The dictionary is empty for runs in the paper's own setting.
-    """
-    found: dict[str, list[str]] = {}
-    places: dict[str, dict[str, list[str]]] = {}  # method -> reduction -> data sets
-    for (dataset, model), runs in rows.groupby(["dataset", "model"]):
-        pictures = runs["sample"].nunique()
-        found[f"{dataset}, {model}"] = _of_data(dataset, model, pictures, runs["label"].nunique())
-        for variant, own in runs.groupby("variant"):
-            for one in _of_method(own, pictures):
-                places.setdefault(variant, {}).setdefault(one, []).append(dataset)
-    spread = rows.groupby("variant")["dataset"].nunique()
-    for variant, where in places.items():
-        found[variant] = [
-            one if len(names) == spread[variant] else f"{one} on {', '.join(names)}" for one, names in where.items()
-        ]
-    return {subject: short for subject, short in found.items() if short}
-
-
-def _of_data(dataset: str, model: str, pictures: int, classes: int) -> list[str]:
-    start, there = family(dataset), f"{pictures} pictures of {classes} class{'es' * (classes > 1)}"
-    if not start:
-        return ["not a data set of the paper", there]
-    (name, wanted, most), (paper_model, in_words) = PAPER_DATA[start], PAPER_MODELS[start]
-    found = ["stands in for the paper's"] if dataset != name or classes > most else []  # a copy has the same classes
-    found += [] if pictures == wanted else [f"{there} (paper: {name}, {wanted} of {most})"]
-    return found if model == paper_model else [*found, f"model {model} (paper: {in_words})"]
-
-
-def _of_method(runs: pd.DataFrame, pictures: int) -> list[str]:
-    """The reductions of one method on one data set, which has `pictures` pictures."""
-    method, preset = runs[["method", "preset"]].iloc[0]
-    record = METHODS.get(method)
-    found = _of_settings(record, preset, settings_of(runs["settings"].iloc[0]))
-    seeds = runs["seed"].nunique()
-    if record and seeds < record.seeds:
-        found.append(f"{seeds} seed{'s' * (seeds > 1)} (paper: {record.seeds})")
-    if runs["sample"].nunique() < pictures:
-        found.append(f"{runs['sample'].nunique()} of the {pictures} pictures")
-    if len(runs) < runs["sample"].nunique() * seeds * runs["iteration"].nunique():
-        found.append("not every seed and iteration of every picture")
-    return found
-
-
-def _of_settings(record: Method | None, preset: str, settings: Mapping[str, Any]) -> list[str]:
-    """Where a method's options differ from those in its publication."""
-    if record is None or record.published is None:
-        return ["not a method of the paper"]
-    found = []
-    for name, wanted in record.published.items():
-        value = preset if name == "preset" else settings.get(name, "unknown")
-        if value != wanted:
-            found.append(
-                f"preset {value} (paper: {wanted})" if name == "preset" else f"{value} {name} (published: {wanted})"
-            )
-    return found
-
-
-def caption(table: Table) -> str:
-    """What the numbers are, which reductions lie behind them, and on which data the published numbers were measured."""
-    frame = table.frame
-    said = [
-        TITLES[table.name],
-        "Each number is a mean over seeds, then over pictures; n is the number of pictures.",
-        f"Brackets [ ] hold the {LEVEL:.0%} percentile bootstrap over pictures, with {RESAMPLES} resamples.",
-        f"The precision of masks is that of the mask at a*, cut at {_settings(table.rows, 'cut')}, over the pictures "
-        f"that have an a*. The threshold of a* is {_settings(table.rows, 'threshold')}.",
-        *_of_lists(table.rows),
-        *_of_maps(table.rows),
-        "The table counts the runs that have no a*, whose fit collapsed (or diverged) and so left no explanation, or "
-        "that failed with an error, and the pictures for which every run did. The list beside the table names them "
-        f"({table.name}_left_out.csv).",
-    ]
-    if "against" in frame and frame["against"].notna().any():
-        against = frame.dropna(subset="against").groupby("against")["dataset"].unique()
-        names = " and ".join(f"{name} (on {', '.join(where)})" for name, where in against.items())
-        said.append(
-            f"The difference is the method's mean less that of {names}. p is of a paired t-test over the pictures that "
-            "both have, uncorrected for the number of tests."
-        )
-    if (frame["published_on"] != "").any():
-        said.append('The column "Paper" has what the paper\'s text gives, measured on the data set named there.')
-    short = "; ".join(f"{subject}: {', '.join(found)}" for subject, found in reductions(table.rows).items())
-    return " ".join([*said, f"{REDUCTIONS}{short}." if short else WHOLE, *([table.note] if table.note else [])])
-
-
-def _of_lists(rows: pd.DataFrame) -> list[str]:
-    """The sentence on the pictures that chose the default preset and those that did not; none without such pictures."""
-    found = [(dataset, chose(runs["sample"])) for dataset, runs in rows.groupby("dataset")]
-    said = "; ".join(f"{dataset}, {words}" for dataset, words in found if words)
-    return [f"Pictures, by the lists of those on which settings were chosen: {said}."] if said else []
-
-
-def _of_maps(rows: pd.DataFrame) -> list[str]:
-    """The sentence on saliency maps, which are cut at a value instead of an area; none for a table without maps."""
-    cut = _settings(rows, "map_cut")
-    if cut == NONE:
-        return []
-    return [f"Saliency maps are scaled to [0, 1] and cut at {cut}; they need no a*, so all their pictures count."]
-
-
-def _settings(rows: pd.DataFrame, name: str) -> str:
-    """All values that one setting has in these rows, as text."""
-    values = {str(settings_of(text).get(name)) for text in rows["settings"].unique()} - {"None"}
-    return " or ".join(sorted(values)) or NONE
-
-
 def parts(table: Table) -> dict[str, pd.DataFrame]:
-    """The table for readers, as text in parts.
+    """The table for readers, as text in parts, by title.
 
-    The first part has the paper's layout. The second shows what each number rests on: intervals, counts of pictures
-    and runs, tests. The third holds the further measures. The fourth compares all methods at the same real area; it is
-    left out for rows that have no such numbers.
+    The first parts compare all methods at the same real area, and are left out for rows that have no such numbers: what
+    masks keep, how precise they are, and the paired differences. Then the paper's own layout, what each of its numbers
+    rests on (intervals, counts of pictures and runs, tests), and further measures.
     """
     layout: dict[str, dict[str, str]] = {}
-    basis, further, equal = [], [], []
+    basis, further = [], []
     for line in table.frame.to_dict("records"):
-        name = line["method"] + (f", {_iteration(line['iteration'])}" if "iteration" in line else "")
-        place = f"{line['dataset']}, {line['model']}"
+        lead = _lead(line)
+        place, name = lead["Data set, model"], lead["Method"]
         score = _score(line["precision"], line["hit_rate"])
-        layout.setdefault(name, {})[place] = f"{score}, n = {line['pictures']}"
-        lead = {"Data set, model": place, "Method": name}
+        size = f", size {_number(line['size'])}" if pd.notna(line["size"]) else ""
+        layout.setdefault(name, {})[place] = f"{score}, n = {line['pictures']}{size}"
         basis.append(lead | {"Precision (hit rate)": score} | _basis(line))
         further.append(lead | {title: _measured(line, measure) for measure, title in FURTHER.items()})
-        equal.append(lead | {title: _measured(line, measure) for measure, title in EQUAL.items()})
     empty = [title for measure, title in FURTHER.items() if not table.frame[f"{measure}_pictures"].any()]
-    unequal = [title for measure, title in EQUAL.items() if not table.frame[f"{measure}_pictures"].any()]
     wide = pd.DataFrame.from_dict(layout, orient="index").fillna(NONE).rename_axis("Method").reset_index()
-    found = {
-        "": wide,
+    return _equal_parts(table) | {
+        PAPER_TITLE: wide,
         "What it rests on": pd.DataFrame(basis),
         "Further measures": pd.DataFrame(further).drop(columns=empty),
     }
-    if len(unequal) < len(EQUAL):
-        found[EQUAL_TITLE] = pd.DataFrame(equal).drop(columns=unequal)
-    return found
+
+
+def _equal_parts(table: Table) -> dict[str, pd.DataFrame]:
+    """The parts at equal real area; none for rows without such numbers."""
+    if not has_equal_areas(table.rows):
+        return {}
+    kept, precise = [], []
+    for line in equal_area(table).to_dict("records"):
+        count = f"{line['found_pictures']}"
+        count += f" ({line['pairs']} pairs)" if line["pairs"] != line["found_pictures"] else ""
+        lead = _lead(line) | {"n": count}
+        ran = {"Fitted under": line["fitted_under"], "Collapsed": str(line["collapsed"]), "Failed": str(line["failed"])}
+        kept.append(lead | ran | {EQUAL[name]: _between(line, name) for name in EQUAL if name not in PRECISION})
+        precise.append(lead | {title: _between(line, name) for name, title in _precise().items()})
+    frames = pd.DataFrame(kept), pd.DataFrame(precise)
+    found = {
+        title: frame.loc[:, (frame != NONE).any()]
+        for title, frame in zip((EQUAL_TITLE, PRECISION_TITLE), frames, strict=True)
+    }
+    compared: dict[tuple, dict[str, str]] = {}
+    for line in differences(table).to_dict("records"):
+        lead = _lead(line) | {"Less": line["against"], "Comparisons": str(line["comparisons"])}
+        compared.setdefault(tuple(lead.items()), lead)[EQUAL[line["measure"]]] = _difference(line)
+    return found | ({DIFFERENCES_TITLE: pd.DataFrame(compared.values())} if compared else {})
+
+
+def _precise() -> dict[str, str]:
+    return {name: EQUAL[name] for name in PRECISION} | OWN_AREA
+
+
+def _lead(line: Mapping[Hashable, Any]) -> dict[str, str]:
+    """The first columns of every part."""
+    name = line["method"] + (f", {_iteration(line['iteration'])}" if "iteration" in line else "")
+    return {"Data set, model": f"{line['dataset']}, {line['model']}", "Method": name}
+
+
+def _between(line: Mapping[Hashable, Any], measure: str) -> str:
+    """A mean with its interval; the number of pictures too where it is not that of the line."""
+    if pd.isna(line[measure]):
+        return NONE
+    said = _number(line[measure])
+    said += f" [{_number(line[f'{measure}_low'])}, {_number(line[f'{measure}_high'])}]"
+    count = line[f"{measure}_pictures"]
+    return said + (f", n = {count}" if count != line["found_pictures"] else "")
+
+
+def _difference(line: Mapping[Hashable, Any]) -> str:
+    if pd.isna(line["difference"]):
+        return NONE
+    ends = ", ".join(_number(line[end], signed=True) for end in ("low", "high"))
+    return f"{_number(line['difference'], signed=True)} [{ends}], p {_p(line['holm'])}"
 
 
 def _basis(line: Mapping[Hashable, Any]) -> dict[str, str]:
@@ -270,6 +201,8 @@ def _plain(text: str) -> str:
 def write(table: Table, folder: "str | Path", seconds: pd.DataFrame | None = None) -> list[Path]:
     """Write NAME.csv (numbers to four digits), NAME.md, NAME.tex and NAME_left_out.csv.  Returns their paths.
 
+    Rows that were measured at equal area also give NAME_equal.csv and NAME_differences.csv.
+
     No file is left half-written. The same rows always give the same files, byte for byte.
     seconds: what `rows.read_seconds` returns. The times go into NAME_seconds.csv, a file of their own, because they
         differ from run to run.
@@ -285,6 +218,10 @@ def write(table: Table, folder: "str | Path", seconds: pd.DataFrame | None = Non
         f"{stem}.tex": latex(table),
         f"{stem}_left_out.csv": left_out(table.rows).to_csv(index=False, lineterminator="\n"),
     }
+    if has_equal_areas(table.rows):
+        for name, frame in (("equal", equal_area(table)), ("differences", differences(table))):
+            if len(frame):
+                contents[f"{stem}_{name}.csv"] = frame.to_csv(index=False, float_format="%.4g", lineterminator="\n")
     if seconds is not None:
         timed = seconds_table(table.rows, seconds)
         contents[f"{stem}_seconds.csv"] = timed.to_csv(index=False, float_format="%.4g", lineterminator="\n")

@@ -98,9 +98,9 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         raise ValueError("rows are empty: the study has no run yet")
     rows = rows.fillna({name: "" for name in TEXT if name in rows}).copy()
-    for name in OPTIONAL:
+    for name in [*OPTIONAL, "unmasked"]:
         rows[name] = rows.get(name, np.nan)
-    for name in [*NUMBERS, *OPTIONAL]:
+    for name in [*NUMBERS, *OPTIONAL, "unmasked"]:
         try:
             rows[name] = pd.to_numeric(rows[name])
         except (TypeError, ValueError) as error:

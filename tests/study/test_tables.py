@@ -14,9 +14,9 @@ import pytest
 from inrexp.commands import cli
 from inrexp.datasets.lists import LISTS, read_names
 from inrexp.figures import tables as study_figures
+from inrexp.study import captions, tables
 from inrexp.study import export as table_text
 from inrexp.study import rows as study_rows
-from inrexp.study import tables
 from inrexp.study.store import FORMAT, ROWS, Result, Results, key_of
 from inrexp.study.tables import Table
 
@@ -385,7 +385,8 @@ def test_a_reduced_table_never_replaces_a_full_one(tmp_path: Path, monkeypatch: 
     table = tables.table_1(rows(*TWO))
     assert table_text.write(table, tmp_path)[0].name == "table1.csv"
     with monkeypatch.context() as patch:
-        patch.setattr(table_text, "reductions", lambda rows: {})
+        for module in (table_text, captions):
+            patch.setattr(module, "reductions", lambda rows: {})
         assert table_text.write(table, tmp_path)[0].name == "table1.csv"
     full = (tmp_path / "table1.md").read_bytes()
     assert [path.name for path in table_text.write(table, tmp_path)][:2] == ["table1.quick.csv", "table1.quick.md"]
@@ -551,15 +552,26 @@ def test_a_study_in_which_nothing_has_an_a_star_still_has_tables_and_figures():
     plt.close(study_figures.smallest_areas(none))
 
 
-def test_a_table_compares_methods_at_equal_area_where_rows_have_it():
-    equal = {"precision_at_050": 0.75, "probability_at_050": 0.2, "object_share": 0.3}
+def test_a_table_compares_methods_at_equal_area_where_rows_have_it(tmp_path: Path):
+    equal = {"precision_at_050": 0.75, "probability_at_050": 0.2, "object_share": 0.3, "unmasked": 0.9, "size": 0.2}
     found = rows(run("a", **equal), run("b", **equal | {"precision_at_050": 0.25}), run("a", "rise", **equal))
     table = tables.table_1(found)
     inr = line(table, method="INR, quick")
     assert (inr["precision_at_050"], inr["precision_at_050_pictures"]) == (0.5, 2)
     assert inr["object_share"] == pytest.approx(0.3)
-    part = table_text.parts(table)[table_text.EQUAL_TITLE].set_index("Method")
-    assert part.loc["INR, quick", "Precision, 5 %"] == "0.500, n = 2"
-    assert part.loc["RISE", "p, 5 %"] == "0.200, n = 1"
+    made = table_text.parts(table)
+    assert list(made)[:2] == [table_text.EQUAL_TITLE, table_text.PRECISION_TITLE]  # these come first
+    part = made[table_text.PRECISION_TITLE].set_index("Method")
+    assert part.loc["INR, quick", "Precision, 5 %"] == "0.50 [0.25, 0.75]"
     assert "Precision, 10 %" not in part  # no row has it
-    assert table_text.EQUAL_TITLE not in table_text.parts(tables.table_1(rows(*TWO)))
+    kept = made[table_text.EQUAL_TITLE].set_index("Method")
+    assert kept.loc["RISE", "p, 5 %"] == "0.20 [n/a, n/a]"
+    assert kept.loc["RISE", ["n", "Fitted under", "Collapsed"]].tolist() == ["1", "the mean colour", "0"]
+    layout = made[table_text.PAPER_TITLE].set_index("Method")
+    assert layout.iloc[0, 0] == "0.50 (0.00), n = 2, size 0.20"  # the paper's columns say how large their masks are
+    assert "The first parts compare the methods at equal real area" in table_text.caption(table)
+    names = [path.name for path in table_text.write(table, tmp_path)]
+    assert names[-2:] == ["table1_equal.csv", "table1_differences.csv"]
+    older = tables.table_1(rows(*TWO))
+    assert list(table_text.parts(older))[0] == table_text.PAPER_TITLE
+    assert "equal real area" not in table_text.caption(older)

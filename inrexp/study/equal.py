@@ -1,0 +1,165 @@
+"""Methods at equal real area, on all pictures: where they find an a*, what their masks keep, how precise they are.
+
+Every mask is brought to exactly its area by its largest values and shown over the same blur (`scores.at_equal_area`).
+So no method is judged by the size of its masks or by the fill that it was fitted to. All pictures count: one without
+an a* has the end of the range, 20 %, and a fit that collapsed has no a* and keeps nothing. A mask suffices if it keeps
+half of the unmasked probability, whatever threshold the study had.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from inrexp.comparison import METHODS
+from inrexp.study.rows import settings_of
+from inrexp.study.store import AT_EQUAL_AREA, EQUAL_AREAS
+from inrexp.study.tables import Table, family, in_paper_order, interval, iterations, paired_test, per_picture
+
+RECOGNISED = 0.1  # unmasked probability from which on the network counts as one that recognises the class
+END = max(EQUAL_AREAS.values())
+KEPT = [f"kept_at_{at}" for at in EQUAL_AREAS]
+PROBABILITY, PRECISION = ([f"{name}_at_{at}" for at in EQUAL_AREAS] for name in ("probability", "precision"))
+COMPARED = ["found", "star", *PROBABILITY, *PRECISION]  # what the methods' paired differences are of
+MEASURED = ["found", "star", *KEPT, *PROBABILITY, *PRECISION, "precision_at_star", "disc_at_star", "object_share"]
+
+
+def has_equal_areas(rows: pd.DataFrame) -> bool:
+    """Whether any row was measured at equal area; rows of older studies were not."""
+    return bool(rows[list(AT_EQUAL_AREA)].notna().any(axis=None))
+
+
+def judged(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with what each run is worth at equal area.
+
+    kept_at_025 and so on: 1 if the mask of 2.5 % keeps half of the unmasked probability, else 0.
+    star: a*, the smallest of the four areas that does; END without one.  found: 1 if there is one, else 0.
+    A collapsed fit keeps nothing and has no a*; its precision stays NaN. A run that failed has NaN throughout.
+    """
+    rows = rows.copy()
+    half = rows.groupby(["dataset", "model", "sample"])["unmasked"].transform("max") / 2  # failed runs have none
+    areas = pd.DataFrame(index=rows.index)
+    for (at, area), kept, name in zip(EQUAL_AREAS.items(), KEPT, PROBABILITY, strict=True):
+        rows[name] = rows[name].mask(rows["collapsed"], 0.0)
+        rows[kept] = (rows[name] >= half).astype(float).where(rows[name].notna())
+        areas[at] = pd.Series(area, rows.index).where(rows[kept] == 1)
+    measured = rows[KEPT].notna().any(axis=1)
+    rows["found"] = areas.notna().any(axis=1).astype(float).where(measured)
+    rows["star"] = areas.min(axis=1).fillna(END).where(measured)
+    return rows
+
+
+def by_recognition(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """(data set, model, its rows), with the samples apart that the network recognises unmasked and those it does not.
+
+    A data set of which it recognises all, or none, stays whole.
+    """
+    for (dataset, model), group in rows.groupby(["dataset", "model"]):
+        known = ~(group.groupby("sample")["unmasked"].transform("max") < RECOGNISED)  # NaN where every run failed
+        if known.all() or not known.any():
+            yield dataset, model, group
+        else:
+            yield f"{dataset}, recognised (p >= {RECOGNISED:g})", model, group[known]
+            yield f"{dataset}, not recognised", model, group[~known]
+
+
+def by_photograph(runs: pd.DataFrame, measure: str) -> pd.Series:
+    """The mean over seeds, then over the classes that were explained in one picture; by picture.
+
+    Several pairs of VOC show one photograph, and what happens to one of them is no evidence independent of the others.
+    """
+    means = per_picture(runs, measure)
+    of_voc = not runs.empty and family(runs["dataset"].iloc[0]) == "voc"  # "000014/bus" is of picture 000014
+    return means.groupby([name.rpartition("/")[0] or name for name in means.index] if of_voc else means.index).mean()
+
+
+def equal_area(table: Table) -> pd.DataFrame:
+    """A line for each data set (recognised samples apart), model and method; in table 2 also for each iteration.
+
+    For each of MEASURED: its mean over pictures, and the 95 % interval (_low, _high) and the number (_pictures) of
+    these. pairs: number of samples, of which a picture of VOC may have several.  collapsed, failed: runs.
+    fitted_under: what the classifier saw in place of the removed pixels while the method worked.
+    """
+    lines = []
+    for dataset, model, group in by_recognition(judged(table.rows)):
+        for variant, number, runs in _lines(table, group):
+            line = {"dataset": dataset, "model": model, "method": variant}
+            line |= {"iteration": number} if number else {}
+            lines.append(line | {"fitted_under": fitted_under(runs)} | _measured(runs))
+    return pd.DataFrame(lines)
+
+
+def differences(table: Table) -> pd.DataFrame:
+    """A line for each data set, method and one of COMPARED: the method less the table's reference, paired by picture.
+
+    low, high: 95 % bootstrap interval of the mean difference.  p: of the paired t-test over pictures.
+    holm: p corrected for the number of comparisons on the data set, which is `comparisons`.
+    """
+    lines: list[dict[str, Any]] = []
+    if "against" not in table.frame:
+        return pd.DataFrame(lines)
+    against = table.frame.dropna(subset="against").groupby(["dataset", "model"])["against"].first()
+    for dataset, model, group in by_recognition(judged(table.rows)):
+        name = against.get((group["dataset"].iloc[0], model))
+        tests = []
+        for variant, _, runs in _lines(table, group[group["variant"] != name] if name else group.iloc[:0]):
+            for measure in COMPARED:
+                one, other = by_photograph(runs, measure), by_photograph(group[group["variant"] == name], measure)
+                difference, p, pictures = paired_test(one, other)
+                low, high = interval((one - other).dropna())
+                line = {"dataset": dataset, "model": model, "method": variant, "against": name, "measure": measure}
+                line |= {"difference": difference, "low": low, "high": high, "p": p, "pictures": pictures}
+                tests.append(line)
+        corrected = holm([line["p"] for line in tests])
+        count = int(np.isfinite(corrected).sum())
+        lines += [line | {"holm": q, "comparisons": count} for line, q in zip(tests, corrected, strict=True)]
+    return pd.DataFrame(lines)
+
+
+def holm(p: "list[float]") -> list[float]:
+    """p values corrected for their number by Holm's step-down rule (Scandinavian Journal of Statistics 6, 1979, 65-70).
+
+    The smallest of m is multiplied by m, the next by m - 1 and so on; none falls below one before it, or exceeds 1.
+    NaN is no comparison and stays NaN.
+    """
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values)[: int(np.isfinite(values).sum())]  # NaN come last
+    corrected = np.full_like(values, np.nan)
+    corrected[order] = np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)).clip(max=1)
+    return corrected.tolist()
+
+
+def fitted_under(runs: pd.DataFrame) -> str:
+    """What the classifier was shown in place of the removed pixels while the method worked, in words."""
+    settings = settings_of(runs["settings"].iloc[0])
+    record = METHODS.get(runs["method"].iloc[0])
+    fill = settings.get("perturbation")
+    if fill is None:
+        return (record.shown if record else "") or "not said"
+    words = {"levels": "eight blurs, 20 px to none", "fade": "black"}
+    return words.get(fill, f"{fill}, {settings.get('blur_sigma', 0):g} px")
+
+
+def _lines(table: Table, group: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """(method, iteration or "", its runs) of each line of the table."""
+    for variant, runs in in_paper_order(group).groupby("variant", sort=False):
+        if "iteration" not in table.frame:
+            yield variant, "", runs
+            continue
+        for number, one in iterations(runs).items():
+            yield variant, number, one
+
+
+def _measured(runs: pd.DataFrame) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "pairs": runs["sample"].nunique(),
+        "collapsed": int(runs["collapsed"].sum()),
+        "failed": int(runs["failed"].sum()),
+    }
+    for measure in MEASURED:
+        means = by_photograph(runs, measure)
+        low, high = interval(means)
+        line |= {measure: means.mean(), f"{measure}_low": low, f"{measure}_high": high}
+        line[f"{measure}_pictures"] = len(means)
+    return line
