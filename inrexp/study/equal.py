@@ -6,7 +6,7 @@ an a* has the end of the range, 20 %, and a fit that collapsed has no a* and kee
 half of the unmasked probability, whatever threshold the study had.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,8 +70,12 @@ def by_photograph(runs: pd.DataFrame, measure: str) -> pd.Series:
     Several pairs of VOC show one photograph, and what happens to one of them is no evidence independent of the others.
     """
     means = per_picture(runs, measure)
-    of_voc = not runs.empty and family(runs["dataset"].iloc[0]) == "voc"  # "000014/bus" is of picture 000014
-    return means.groupby([name.rpartition("/")[0] or name for name in means.index] if of_voc else means.index).mean()
+    return means.groupby(photographs(runs["dataset"].iloc[0], list(means.index)) if len(means) else "sample").mean()
+
+
+def photographs(dataset: str, samples: Sequence[str]) -> list[str]:
+    """The photograph of each sample, by name: VOC's "000014/bus" and "000014/car" are of 000014."""
+    return [name.rpartition("/")[0] or name for name in samples] if family(dataset) == "voc" else list(samples)
 
 
 def equal_area(table: Table) -> pd.DataFrame:
