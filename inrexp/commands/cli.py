@@ -8,7 +8,7 @@ import argparse
 import sys
 import warnings
 
-from inrexp.commands import data, explain, run, study, tables
+from inrexp.commands import claims, data, explain, run, study, tables
 from inrexp.commands.arguments import INTERRUPTED
 
 COMMANDS = {
@@ -16,6 +16,7 @@ COMMANDS = {
     "run": (run, "execute notebooks: fig1, start, ... or all; without a name, list them"),
     "study": (study, "methods x pictures x seeds: rows for tables 1 and 2, resumable"),
     "tables": (tables, "tables 1 and 2 and their figures from a study's rows"),
+    "claims": (claims, "the paper's claims, one by one, with the verdict of the committed rows"),
     "data": (data, "check a copy of the data that data/README.md lists"),
 }
 EXAMPLES = """examples:

@@ -60,8 +60,8 @@ def in_paper_order(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(rank=rank).sort_values(order, ignore_index=True).drop(columns="rank")
 
 
-def interval(values: "Sequence[float] | pd.Series") -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean.
+def interval(values: "Sequence[float] | pd.Series | np.ndarray", level: float = LEVEL) -> tuple[float, float]:
+    """The percentile bootstrap interval of the mean, by default at 95 %.
 
     It is the same at each call.  NaN for fewer than two values.
     """
@@ -73,7 +73,7 @@ def interval(values: "Sequence[float] | pd.Series") -> tuple[float, float]:
         np.mean,
         n_resamples=RESAMPLES,
         batch=500,
-        confidence_level=LEVEL,
+        confidence_level=level,
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval

@@ -1,0 +1,209 @@
+"""The rows behind the paper's claims, as values for each picture.
+
+Only pictures on which no setting was chosen enter the numbers of a study. The rows of a picture with several pairs of
+picture and class (VOC) become one value, so that an interval is drawn over pictures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from inrexp.comparison import METHODS
+from inrexp.datasets.lists import TUNED, read_names
+from inrexp.study.rows import IDENTITY, MEASURES, NUMBERS, OPTIONAL, read_rows, read_seconds, settings_of
+from inrexp.study.store import EQUAL_AREAS
+from inrexp.study.tables import family
+
+FIELD = next(iter(METHODS))  # the paper's own method
+OF_PAPER = [name for name, method in METHODS.items() if method.published is not None]
+IMAGENET, VOC = "imagenet-s", "voc"
+PAPER, LATTICES, PRESET = "paper, 4000 passes", "extremal perturbations, quick", "crisp"  # of variants.csv
+SEEN = 0.1  # a class with less than this probability in the whole picture is not recognised
+COLUMNS = {
+    "study": [*dict.fromkeys([*IDENTITY, "key", "label", "unmasked", *NUMBERS, *MEASURES, *OPTIONAL])],
+    "variants": ["variant", "picture", "area", "unmasked", "probability", "probability_cut", "soft_area", "cut_area"],
+    "controls": ["picture", "dataset", "method", "area", "control", "probability", "unmasked"],
+    "nulls": ["picture", "area", "kind", "iou", "area_star_difference"],
+    "agreement": ["picture", "dataset", "kind", "one", "other", "area", "iou", "share"],
+}
+COLUMNS["variants"] += ["nested", "precision", "passes", "seconds"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Every table of rows, empty where its file is missing.  tuned: the pictures on which settings were chosen."""
+
+    study: pd.DataFrame
+    variants: pd.DataFrame
+    controls: pd.DataFrame
+    nulls: pd.DataFrame
+    agreement: pd.DataFrame
+    tuned: frozenset[str]
+
+
+def read_evidence(folder: "str | Path") -> Evidence:
+    """The rows in a folder such as data/results: study_rows.csv with its seconds, and the other tables of COLUMNS.
+
+    Raises FileNotFoundError for a folder that is not there, and ValueError for a table that lacks a column.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}: wanted one with the rows of the studies, such as data/results")
+    tuned = [name for one in TUNED if (path := folder / f"{one}.txt").is_file() for name in read_names(path)]
+    tables = {name: _read(folder / f"{name}.csv", columns) for name, columns in COLUMNS.items() if name != "study"}
+    return Evidence(_read_study(folder / "study_rows.csv"), **tables, tuned=frozenset(tuned))
+
+
+def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    if not path.is_file():
+        return pd.DataFrame(columns=list(columns))
+    rows = pd.read_csv(path)
+    if missing := [name for name in columns if name not in rows]:
+        raise ValueError(f"{path} lacks the columns {', '.join(missing)}: wanted {', '.join(columns)}")
+    return rows
+
+
+def _read_study(path: Path) -> pd.DataFrame:
+    """The rows with more columns.
+
+    picture; seconds; found: 1 if there is an a*.  precision_equal, probability_equal: the mean over the equal areas.
+    over_disc: the precision at a* less that of a centred disc of this area.
+    """
+    if not path.is_file():
+        added = ["variant", "failed", "collapsed", "picture", "seconds", "found", "over_disc"]
+        return pd.DataFrame(columns=[*COLUMNS["study"], *added, "precision_equal", "probability_equal"])
+    rows, seconds = read_rows(path), read_seconds(path)
+    timed = {} if seconds is None else dict(zip(seconds["key"], seconds["seconds"], strict=True))
+    is_voc = rows["dataset"].map(family) == VOC
+    equal = {
+        f"{measure}_equal": rows[[f"{measure}_at_{at}" for at in EQUAL_AREAS]].mean(axis=1, skipna=False)
+        for measure in ("precision", "probability")
+    }
+    return rows.assign(
+        picture=rows["sample"].where(~is_voc, rows["sample"].str.split("/").str[0]),
+        seconds=rows["key"].map(timed),
+        found=rows["area"].notna().astype(float).where(~rows["failed"]),
+        over_disc=rows["precision_at_star"] - rows["disc_at_star"],
+        **equal,
+    )
+
+
+def runs_of(found: Evidence, dataset: str, method: str = FIELD, *, iteration: int | None = 1) -> pd.DataFrame:
+    """One method's runs on the reported pictures of IMAGENET or VOC.
+
+    Of several settings, those nearest the publication count, for the field those with the most pictures. Failed runs
+    are left out.  iteration: of algorithm 1; None is all of them.
+    """
+    rows = found.study
+    rows = rows[(rows["dataset"].map(family) == dataset) & (rows["method"] == method)]
+    rows = rows[~rows["sample"].isin(found.tuned) & ~rows["failed"].astype(bool)]
+    rows = rows if iteration is None else rows[rows["iteration"] == iteration]
+    if rows.empty:
+        return rows
+    pictures = rows.groupby("variant")["sample"].nunique()
+    names = sorted(pictures.index, key=lambda name: (_distance(rows[rows["variant"] == name], method), -pictures[name]))
+    return rows[rows["variant"] == names[0]]
+
+
+def _distance(runs: pd.DataFrame, method: str) -> int:
+    """In how many settings these runs differ from the method's publication; 0 for the field, whose presets do."""
+    published = METHODS[method].published if method in METHODS and method != FIELD else None
+    own = settings_of(runs["settings"].iloc[0]) | {"preset": runs["preset"].iloc[0]}
+    return sum(own.get(name) != wanted for name, wanted in (published or {}).items())
+
+
+def by_picture(runs: pd.DataFrame, measure: str) -> pd.Series:
+    """The mean over seeds of each sample, then over the samples of each picture."""
+    return _over_pictures(_by_sample(runs, measure), runs)
+
+
+def difference(one: pd.DataFrame, other: pd.DataFrame, measure: str) -> pd.Series:
+    """One's measure less the other's on the samples of both, as a mean for each picture."""
+    return _over_pictures((_by_sample(one, measure) - _by_sample(other, measure)).dropna(), one)
+
+
+def _by_sample(runs: pd.DataFrame, measure: str) -> pd.Series:
+    return runs.dropna(subset=measure).groupby("sample")[measure].mean().astype(float)
+
+
+def _over_pictures(values: pd.Series, runs: pd.DataFrame) -> pd.Series:
+    picture = runs.drop_duplicates("sample").set_index("sample")["picture"]
+    return values.groupby(values.index.map(picture)).mean() if len(values) else values
+
+
+def of_variant(found: Evidence, name: str, column: str, *, reported: bool = False) -> pd.Series:
+    """A column of variants.csv for one variant: the mean over its areas, by picture.
+
+    reported: only pictures on which no setting was chosen. The published methods have no setting that was chosen here.
+
+    column: "nested", "error" (of the soft area, without its sign), "grows" (share of the steps to the next area in
+    which the soft area grows), "seconds", or another column.
+    """
+    rows = found.variants[found.variants["variant"] == name].sort_values(["picture", "area"])
+    if reported:  # no packaged picture either: its name has no folder
+        rows = rows[rows["picture"].str.contains("/") & ~rows["picture"].isin(found.tuned)]
+    if rows.empty:
+        return pd.Series(dtype=float)
+    if column == "error":
+        rows = rows.assign(error=(rows["soft_area"] - rows["area"]).abs())
+    if column == "grows":
+        steps = rows.groupby("picture")["soft_area"].diff()
+        rows = rows.assign(grows=(steps > 0).astype(float).where(steps.notna()))
+    return rows.groupby("picture")[column].mean().dropna()
+
+
+def kept_when_cut(found: Evidence, name: str) -> pd.Series:
+    """1 if the cut mask still keeps half of the class at the soft mask's a*, else 0; by picture that has an a*."""
+    rows = found.variants[found.variants["variant"] == name].sort_values("area")
+    enough = rows[rows["probability"] >= rows["unmasked"] / 2].drop_duplicates("picture").set_index("picture")
+    return (enough["probability_cut"] >= enough["unmasked"] / 2).astype(float)
+
+
+def has_star(found: Evidence, name: str) -> pd.Series:
+    """1 if some soft mask of a variant keeps half of the class, else 0; by picture."""
+    rows = found.variants[found.variants["variant"] == name]
+    return (rows["probability"] >= rows["unmasked"] / 2).groupby(rows["picture"]).max().astype(float)
+
+
+def control(found: Evidence, name: str, *, method: str = FIELD, half: bool = False) -> pd.Series:
+    """What one control of controls.csv leaves of the class, by picture (a mean over areas).
+
+    half: 1 where it is half of the unmasked probability or more, else 0, instead of the probability itself.
+    """
+    rows = found.controls
+    rows = rows[(rows["control"] == name) & (rows["method"] == method) & ~rows["picture"].isin(found.tuned)]
+    values = (rows["probability"] >= rows["unmasked"] / 2).astype(float) if half else rows["probability"]
+    return _means(values, rows["picture"])
+
+
+def overlap(found: Evidence, kinds: Sequence[str], *, at_most: float | None = None) -> pd.Series:
+    """The mean overlap (IoU) of two fits of these kinds in nulls.csv, by picture.
+
+    at_most: instead, 1 for a picture that has two such fits whose masks of a tenth share no more than this, else 0.
+    """
+    rows = found.nulls[found.nulls["kind"].isin(kinds) & ~found.nulls["picture"].isin(found.tuned)]
+    if at_most is None:
+        return _means(rows["iou"], rows["picture"])
+    rows = rows[np.isclose(rows["area"].astype(float), 0.1)]
+    return (rows["iou"] <= at_most).groupby(rows["picture"]).max().astype(float)
+
+
+def agreement(found: Evidence, kind: str, column: str) -> pd.Series:
+    """A column of agreement.csv for pairs of one kind ("methods" or "iterations"), by picture.
+
+    Two settings of one method are left out, and so is every method that is not of the paper.
+    """
+    rows = found.agreement[(found.agreement["kind"] == kind) & ~found.agreement["picture"].isin(found.tuned)]
+    if kind == "methods":
+        one, other = (rows[side].str.split(",").str[0] for side in ("one", "other"))
+        rows = rows[(one != other) & one.isin(OF_PAPER) & other.isin(OF_PAPER)]
+    return _means(rows[column], rows["picture"])
+
+
+def _means(values: pd.Series, picture: pd.Series) -> pd.Series:
+    """The mean of each picture; names such as 000014/dog and 000014/car are one picture of VOC."""
+    number = picture.astype(str).str.extract(r"^(\d{6})/")[0]
+    return values.astype(float).groupby(number.fillna(picture.astype(str))).mean().dropna()

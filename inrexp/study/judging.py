@@ -1,0 +1,151 @@
+"""How a number becomes a verdict: a mean over pictures with its interval, and a rule that was stated before.
+
+A claim is tested by one number or several. Each of them is a value for every picture. A rule compares the interval of
+its mean with a bound, and the verdict of the claim follows from what its numbers say.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from inrexp.study.tables import LEVEL, interval
+
+HOLDS, IN_PART, FAILS, UNTESTED = "holds", "holds in part", "does not hold", "cannot be tested here"
+UNMEASURED = "not measured yet"  # the rows are missing; this is no verdict
+VERDICTS = (HOLDS, IN_PART, FAILS, UNTESTED)
+MARGIN = 0.05  # a difference that is surely smaller than this counts as none
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What an interval has to be.
+
+    words: the rule as a reader reads it.  bound: the value that the interval is compared with.
+    judge: takes the mean and the two ends, and gives HOLDS, FAILS or, where the pictures do not decide, UNTESTED.
+    """
+
+    words: str
+    bound: float
+    judge: Callable[[float, float, float], str]
+
+
+def above(bound: float, margin: float = MARGIN) -> Rule:
+    """Holds if the whole interval is above the bound, fails if it ends less than a margin above it."""
+
+    def judge(_: float, low: float, high: float) -> str:
+        return HOLDS if low > bound else FAILS if high < bound + margin else UNTESTED
+
+    return Rule(f"above {bound:g}", bound, judge)
+
+
+def below(bound: float, margin: float = MARGIN) -> Rule:
+    """Holds if the whole interval is below the bound, fails if it begins less than a margin below it."""
+
+    def judge(_: float, low: float, high: float) -> str:
+        return HOLDS if high < bound else FAILS if low > bound - margin else UNTESTED
+
+    return Rule(f"below {bound:g}", bound, judge)
+
+
+def level(margin: float = MARGIN) -> Rule:
+    """Holds if the interval holds 0 and lies within the margin on both sides, fails if it does not hold 0."""
+
+    def judge(_: float, low: float, high: float) -> str:
+        if low > 0 or high < 0:
+            return FAILS
+        return HOLDS if -margin < low and high < margin else UNTESTED
+
+    return Rule(f"holds 0 and stays within {margin:g} of it", 0.0, judge)
+
+
+def occurs(margin: float = MARGIN) -> Rule:
+    """Holds if it happened on a picture, fails if it never did and its interval ends below the margin."""
+
+    def judge(mean: float, _: float, high: float) -> str:
+        return HOLDS if mean > 0 else FAILS if high < margin else UNTESTED
+
+    return Rule("happens", 0.0, judge)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One number behind a claim, before it is computed.
+
+    what: says what the number is.  values: one for each picture (their index); none where the rows are missing.
+    rule: what the mean's interval has to be; None for a number that stands beside the others and judges nothing.
+    signed: a difference, which is written with its sign.  digits: after the point.
+    """
+
+    what: str
+    values: pd.Series
+    rule: Rule | None = None
+    signed: bool = False
+    digits: int = 2
+
+
+@dataclass(frozen=True)
+class Number:
+    """A part with its mean over pictures and the interval of that mean at this level.
+
+    says: what the rule says of it (HOLDS, FAILS, UNTESTED, or UNMEASURED without pictures); "" without a rule.
+    """
+
+    part: Part
+    mean: float
+    low: float
+    high: float
+    pictures: int
+    level: float
+    says: str
+
+    def __str__(self) -> str:
+        if not self.pictures:
+            return UNMEASURED
+        form = f"{'+' * self.part.signed}.{self.part.digits}f"
+        mean, low, high = (f"{round(one, self.part.digits) + 0.0:{form}}" for one in (self.mean, self.low, self.high))
+        return f"{mean} [{low}, {high}], n = {self.pictures}"
+
+
+def measured(parts: Sequence[Part]) -> list[Number]:
+    """The numbers of one claim.
+
+    The intervals of all numbers that judge it hold together at 95 %: each is the wider for their count (Bonferroni).
+    """
+    judging = sum(part.rule is not None for part in parts)
+    together = 1 - (1 - LEVEL) / max(judging, 1)
+    return [_number(part, LEVEL if part.rule is None else together) for part in parts]
+
+
+def _number(part: Part, level: float) -> Number:
+    values = part.values.dropna().to_numpy(dtype=float)
+    if not len(values):
+        return Number(part, np.nan, np.nan, np.nan, 0, level, UNMEASURED if part.rule else "")
+    mean = float(values.mean())
+    low, high = interval(values, level) if part.signed else _ends(values, level)
+    decided = part.rule.judge(mean, low, high) if part.rule and not np.isnan(low) else UNTESTED
+    return Number(part, mean, low, high, len(values), level, decided if part.rule else "")
+
+
+def _ends(values: np.ndarray, level: float) -> tuple[float, float]:
+    """The bootstrap's interval; for a share of all pictures or of none, which has no spread, the exact binomial one."""
+    if len(set(values)) == 1 and values[0] in (0.0, 1.0):
+        exact = stats.binomtest(int(values.sum()), len(values)).proportion_ci(level)
+        return float(exact.low), float(exact.high)
+    return interval(values, level)
+
+
+def verdict(numbers: Sequence[Number]) -> str:
+    """What the numbers that judge a claim say together.
+
+    All hold: it holds. Some do: it holds in part. None does, and one fails: it does not hold. Otherwise the pictures
+    are too few to tell, so it cannot be tested here. One of them without rows: not measured yet.
+    """
+    said = [number.says for number in numbers if number.part.rule is not None]
+    if not said or UNMEASURED in said:
+        return UNMEASURED
+    if HOLDS in said:
+        return HOLDS if set(said) == {HOLDS} else IN_PART
+    return FAILS if FAILS in said else UNTESTED

@@ -1,0 +1,273 @@
+"""The numbers that test each claim of the paper; `ledger` has the sentences.
+
+Every function takes the rows and returns parts, each a value for every picture with the rule that judges their mean.
+"""
+
+import pandas as pd
+
+from inrexp.comparison import METHODS
+from inrexp.study import evidence
+from inrexp.study.evidence import IMAGENET, LATTICES, PAPER, PRESET, VOC, Evidence, by_picture, difference, runs_of
+from inrexp.study.judging import Part, Rule, above, below, level, occurs
+from inrexp.study.tables import best, of_several
+from inrexp.study.variants import NEAR
+
+EP, CAM, RISE, DISC = "extremal_perturbation", "grad_cam", "rise", "centred_disc"
+FILLS = {"black": "black", "grey": "grey", "blur_half": "half the blur", "blur_double": "twice the blur"}
+FILLS |= {"other_picture": "another picture's blur"}
+NULL = ("beside", "noise")  # the kinds of nulls.csv in which only the rounding differs
+CHANCE = 0.05  # IoU of two masks of a tenth at random places
+SETTING, CHOSEN = "the paper's setting", PRESET
+WITH_TUNED = f"{CHOSEN} (on pictures that chose it, too)"
+
+
+def sufficiency(found: Evidence) -> list[Part]:
+    """Eq. 5: whether the mask at a* keeps half of the class when it is cut, whether there is one, under which fills."""
+    field = runs_of(found, IMAGENET)
+    parts = [
+        Part(f"{SETTING}: the mask at a*, cut, is still enough", evidence.kept_when_cut(found, PAPER), above(0.5)),
+        Part("INR: pictures that have an a*", by_picture(field, "found"), above(0.5)),
+    ]
+    for name, words in FILLS.items():
+        half = evidence.control(found, name, half=True)
+        parts.append(Part(f"INR: the mask is enough under {words}", half, above(0.5)))
+    for name, words in {"lite1": "EfficientNet-Lite1", "lite2": "EfficientNet-Lite2"}.items():
+        parts.append(Part(f"INR: the same mask is enough for {words}", evidence.control(found, name, half=True)))
+    for method in (EP, CAM, RISE, DISC):
+        runs = runs_of(found, IMAGENET, method)
+        parts.append(Part(f"{METHODS[method].label}: pictures that have an a*", by_picture(runs, "found")))
+        kept = difference(field, runs, "probability_equal")
+        parts.append(Part(f"INR less {METHODS[method].label}: p kept at equal area", kept, signed=True))
+    return parts
+
+
+def _against_lattices(found: Evidence, column: str, what: str, rule: Rule) -> list[Part]:
+    """A column of variants.csv: the field less extremal perturbations, and the values themselves beside."""
+    theirs = evidence.of_variant(found, LATTICES, column)
+    own = evidence.of_variant(found, PAPER, column)
+    less = "less extremal perturbations"
+    parts = [Part(f"{SETTING} {less}: {what}", (own - theirs).dropna(), rule, signed=True)]
+    reported = (evidence.of_variant(found, PRESET, column, reported=True) - theirs).dropna()
+    every = (evidence.of_variant(found, PRESET, column) - theirs).dropna()
+    if len(reported):
+        parts.append(Part(f"{CHOSEN} {less}: {what}", reported, rule, signed=True))
+    else:
+        parts.append(Part(f"{WITH_TUNED} {less}: {what}", every, signed=True))
+    shown = {SETTING: own, CHOSEN: evidence.of_variant(found, PRESET, column), "extremal perturbations": theirs}
+    return [*parts, *(Part(f"{name}: {what}", values) for name, values in shown.items())]
+
+
+def continuity(found: Evidence) -> list[Part]:
+    """How much of each mask lies in the next larger one."""
+    return _against_lattices(found, "nested", "share of a mask in the next", above(0))
+
+
+def monotony(found: Evidence) -> list[Part]:
+    """In which share of the steps the real area grows."""
+    return _against_lattices(found, "grows", "steps in which the area grows", above(0))
+
+
+def area_error(found: Evidence) -> list[Part]:
+    """By how much the real area misses the asked one, and whether that is less than for extremal perturbations."""
+    miss = Part(
+        f"{SETTING}: area missed by", evidence.of_variant(found, PAPER, "error"), below(2 * NEAR, NEAR), digits=3
+    )
+    return [miss, *_against_lattices(found, "error", "area missed by", below(0, NEAR))]
+
+
+def jumps(found: Evidence) -> list[Part]:
+    """The share of pictures in which some step keeps less than half of the smaller mask."""
+    parts = []
+    for name, words, rule in ((LATTICES, "extremal perturbations", above(0)), (PAPER, SETTING, None)):
+        rows = found.variants[found.variants["variant"] == name].dropna(subset="nested")
+        values = (rows["nested"] < 0.5).groupby(rows["picture"]).max().astype(float)
+        parts.append(Part(f"{words}: pictures with a jump", values, rule))
+    return parts
+
+
+def seeds(found: Evidence) -> list[Part]:
+    """Whether seeds part, and by more than rounding."""
+    null, apart = evidence.overlap(found, NULL), evidence.overlap(found, ["seed"])
+    alone, rounded = (evidence.overlap(found, kinds, at_most=CHANCE) for kinds in (["seed"], NULL))
+    return [
+        Part("pictures with two seeds that do not overlap", alone, above(0)),
+        Part("IoU of one seed under other rounding, less that of two seeds", (null - apart).dropna(), above(0), True),
+        Part("pictures with two roundings of one seed that do not overlap", rounded),
+        Part("IoU of two seeds", apart),
+        Part("IoU of one seed under other rounding", null),
+    ]
+
+
+def diversity(found: Evidence) -> list[Part]:
+    """How far two methods' masks of a tenth overlap."""
+    return [Part("IoU of two methods", evidence.agreement(found, "methods", "iou"), below(0.5))]
+
+
+def _outperforms(found: Evidence, dataset: str, others: tuple[str, ...], rule: Rule) -> list[Part]:
+    """The field's precision less that of others, at equal area and in the paper's own column, with sizes beside."""
+    field, parts = runs_of(found, dataset), []
+    for where, measure in (("at equal area", "precision_equal"), ("in the paper's column", "precision")):
+        for method in others:
+            values = difference(field, runs_of(found, dataset, method), measure)
+            parts.append(Part(f"INR less {METHODS[method].label}: precision {where}", values, rule, signed=True))
+    disc = difference(field, runs_of(found, dataset, DISC), "precision_equal")
+    parts.append(Part("INR less a centred disc: precision at equal area", disc, signed=True))
+    for method in ("inr", *others, DISC):
+        runs, name = runs_of(found, dataset, method), METHODS[method].label
+        parts.append(Part(f"{name}: precision at equal area", by_picture(runs, "precision_equal")))
+        parts.append(Part(f"{name}: precision in the paper's column", by_picture(runs, "precision")))
+        parts.append(Part(f"{name}: share of the picture in that column's mask", by_picture(runs, "size")))
+        less = "less a centred disc of the same area"
+        parts.append(Part(f"{name} {less}: precision at a*", by_picture(runs, "over_disc"), signed=True))
+    return parts
+
+
+def imagenet(found: Evidence) -> list[Part]:
+    """The stand-in for ImageNet-S50: the field against extremal perturbations, GradCAM and RISE."""
+    return _outperforms(found, IMAGENET, (EP, CAM, RISE), above(0))
+
+
+def voc_maps(found: Evidence) -> list[Part]:
+    """The sample of VOC: the field against RISE and GradCAM, and apart for pairs that the network recognises."""
+    return _outperforms(found, VOC, (RISE, CAM), above(0)) + _recognised(found, (RISE, CAM))
+
+
+def voc_level(found: Evidence) -> list[Part]:
+    """The sample of VOC: the field against extremal perturbations, which the paper finds level."""
+    return _outperforms(found, VOC, (EP,), level()) + _recognised(found, (EP,))
+
+
+def _recognised(found: Evidence, others: tuple[str, ...]) -> list[Part]:
+    field, parts = runs_of(found, VOC), []
+    field = field[field["unmasked"] >= evidence.SEEN]
+    for method in others:
+        values = difference(field, runs_of(found, VOC, method), "precision_equal")
+        words = f"INR less {METHODS[method].label}: precision at equal area, pairs with p of {evidence.SEEN} or more"
+        parts.append(Part(words, values, signed=True))
+    return parts
+
+
+def seconds(found: Evidence) -> list[Part]:
+    """The seconds of one fit on two CPU cores."""
+    shown = {f"{SETTING}, on two CPU cores, seconds": PAPER, f"{CHOSEN}, on two CPU cores, seconds": PRESET}
+    return [Part(what, evidence.of_variant(found, name, "seconds"), digits=0) for what, name in shown.items()]
+
+
+def _in_turn(found: Evidence) -> dict[int, pd.DataFrame]:
+    """The field's explanations 1 to 3 of the pictures that have a second one; no rows where none has."""
+    runs = runs_of(found, IMAGENET, iteration=None)
+    try:
+        runs = of_several(runs)
+    except ValueError:
+        runs = runs.iloc[:0]
+    return {number: runs[runs["iteration"] == number] for number in (1, 2, 3)}
+
+
+def several(found: Evidence) -> list[Part]:
+    """The share of pictures whose second and third explanations have an a*."""
+    runs = _in_turn(found)
+    names = {2: "second", 3: "third"}
+    return [
+        Part(f"pictures whose {name} explanation keeps the class", by_picture(runs[number], "found"), above(0.5))
+        for number, name in names.items()
+    ]
+
+
+def apart(found: Evidence) -> list[Part]:
+    """How much of a later mask lies on the earlier ones."""
+    values = evidence.agreement(found, "iterations", "share")
+    return [Part("share of a later mask on earlier ones", values, below(0.1))]
+
+
+def importance(found: Evidence) -> list[Part]:
+    """What is left of the class under the mask moved elsewhere, and without what the mask holds."""
+    kept, moved = evidence.control(found, "kept"), evidence.control(found, "moved")
+    lost = 1 - evidence.control(found, "deleted", half=True)
+    parts = [
+        Part("p under the mask less p under the same mask moved", (kept - moved).dropna(), above(0), signed=True),
+        Part("pictures that lose half of the class without the mask", lost, above(0.5)),
+    ]
+    for method in (EP, CAM, RISE, DISC):
+        values = 1 - evidence.control(found, "deleted", method=method, half=True)
+        parts.append(Part(f"the same, without the mask of {METHODS[method].label}", values))
+    return parts
+
+
+def surroundings(found: Evidence) -> list[Part]:
+    """The share of pictures with sufficient masks mostly on the object and mostly beside it."""
+    runs = pd.concat(_in_turn(found).values())
+    enough = runs[runs["found"] == 1].dropna(subset="precision")
+    pictures = runs["picture"].unique()
+
+    def share(holds: pd.Series) -> pd.Series:
+        return holds.groupby(enough["picture"]).max().reindex(pictures, fill_value=False).astype(float)
+
+    on, beside = share(enough["precision"] > 0.5), share(enough["precision"] < 0.5)
+    return [
+        Part("pictures with such a mask on the object and another beside it", on * beside, above(0)),
+        Part("pictures with such a mask mostly beside the object", beside),
+        Part("the object's share of the picture", by_picture(runs, "object_share")),
+    ]
+
+
+def falling(found: Evidence) -> list[Part]:
+    """The fall of the precision from one explanation to the next."""
+    runs, parts = _in_turn(found), []
+    for where, measure in (("at equal area", "precision_equal"), ("at a*", "precision")):
+        for one, other, words in ((1, 2, "first less second"), (2, 3, "second less third")):
+            values = difference(runs[one], runs[other], measure)
+            parts.append(Part(f"{words} explanation: precision {where}", values, above(0), signed=True))
+    names = {1: "first", 2: "second", 3: "third"}
+    return parts + [
+        Part(f"{name} explanation: precision at a*", by_picture(runs[number], "precision"))
+        for number, name in names.items()
+    ]
+
+
+def outside(found: Evidence) -> list[Part]:
+    """How much more often the third explanation than the first lies mostly beside the object."""
+    runs = {
+        number: one.assign(beside=(one["precision"] < 0.5).astype(float).where(one["precision"].notna()))
+        for number, one in _in_turn(found).items()
+    }
+    values = difference(runs[3], runs[1], "beside")
+    return [Part("masks mostly beside the object: third less first", values, above(0), signed=True)]
+
+
+def best_of_three(found: Evidence) -> list[Part]:
+    """The share of pictures in which a later mask is the most precise one, and the two means."""
+    runs = _in_turn(found)
+    every = pd.concat(runs.values())
+    chosen = best(every.dropna(subset="precision")) if len(every) else every
+    later = chosen.assign(later=(chosen["iteration"] > 1).astype(float))
+    return [
+        Part("pictures in which a later mask is the most precise", by_picture(later, "later"), above(0)),
+        Part("best of three: precision", by_picture(chosen, "precision")),
+        Part("first explanation: precision", by_picture(runs[1], "precision")),
+    ]
+
+
+def times_of_grad_cam(found: Evidence) -> list[Part]:
+    """How many times as long the field takes as GradCAM, by picture."""
+    one, other = (by_picture(runs_of(found, IMAGENET, method), "seconds") for method in ("inr", CAM))
+    return [Part("seconds of INR over seconds of GradCAM", (one / other).dropna(), above(10), digits=0)]
+
+
+def learned_start(found: Evidence) -> list[Part]:
+    """What a learned start adds to the share of pictures with an a*, with half of the passes."""
+    with_it, without = (evidence.has_star(found, f"150 passes{more}") for more in (", learned start", ""))
+    return [
+        Part("learned start less random: pictures with an a*", (with_it - without).dropna(), above(0), signed=True),
+        Part("with 300 passes: pictures with an a*", evidence.has_star(found, PRESET)),
+    ]
+
+
+def divergence(found: Evidence) -> list[Part]:
+    """The share of fits that collapsed or diverged, and what another area weight does."""
+    runs = pd.concat([runs_of(found, dataset) for dataset in (IMAGENET, VOC)])
+    runs = runs.assign(collapsed=runs["collapsed"].astype(float))
+    weights = evidence.has_star(found, PRESET) - evidence.has_star(found, "weight to 1000")
+    return [
+        Part("fits that collapsed or diverged", by_picture(runs, "collapsed"), occurs()),
+        Part("weight to 100 less weight to 1000: pictures with an a*", weights.dropna(), above(0), signed=True),
+    ]

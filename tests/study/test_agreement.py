@@ -1,0 +1,55 @@
+"""How far stored masks agree, by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ledger_rows import run
+
+from inrexp.study.agreement import COLUMNS, agreement
+from inrexp.study.store import Result, Results
+
+
+def block(*rows: int) -> np.ndarray:
+    """A mask of 10 x 10 pixels whose named rows are kept."""
+    mask = np.zeros((10, 10), np.uint8)
+    mask[list(rows)] = 255
+    return mask
+
+
+def stored(folder: Path, *found: tuple[dict, dict[str, np.ndarray]]) -> Path:
+    with Results(folder) as store:
+        for row, masks in found:
+            known = {name: value for name, value in row.items() if name != "format"} | {"format": 2}
+            store.put([Result(known, tuple(masks), np.stack(list(masks.values())) if masks else None)])
+    return folder
+
+
+def test_methods_are_compared_at_a_tenth_of_the_picture(tmp_path: Path):
+    ramp = np.repeat(np.arange(10, dtype=np.uint8)[:, None], 10, axis=1)  # its largest tenth is the last row
+    half = block(9)
+    half[9, :5], half[0, :5] = 0, 255
+    stored(tmp_path, (run("a"), {"0.1": half}), (run("a", "rise"), {"map": ramp}))
+    (pair,) = agreement(tmp_path).to_dict("records")
+    assert (pair["one"], pair["other"], pair["kind"]) == ("inr, crisp", "rise", "methods")
+    assert pair["iou"] == pytest.approx(5 / 15, abs=1e-4)
+    assert pair["share"] == 0.5
+
+
+def test_a_later_explanation_is_compared_with_all_before_it(tmp_path: Path):
+    stored(
+        tmp_path,
+        (run("a"), {"0.1": block(0)}),
+        (run("a", iteration=2), {"0.1": block(1)}),
+        (run("a", iteration=3, area=0.2), {"0.1": block(5), "0.2": block(1, 2)}),
+    )
+    pairs = agreement(tmp_path)
+    assert list(pairs["kind"]) == ["iterations", "iterations"]
+    assert list(pairs["one"]) == ["2", "3"]
+    assert list(pairs["share"]) == [0.0, 0.5]
+
+
+def test_explanations_without_an_area_that_suffices_are_left_out(tmp_path: Path):
+    stored(tmp_path, (run("a"), {"0.1": block(0)}), (run("a", iteration=2, precision=None), {"0.1": block(0)}))
+    assert agreement(tmp_path).empty
+    assert list(agreement(tmp_path).columns) == COLUMNS

@@ -1,0 +1,87 @@
+"""Rules and verdicts: what an interval says, by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from inrexp.study import judging
+from inrexp.study.judging import FAILS, HOLDS, IN_PART, UNMEASURED, UNTESTED, Part, above, below, level, occurs
+
+
+@pytest.mark.parametrize(
+    ("rule", "mean", "low", "high", "says"),
+    [
+        (above(0), 0.1, 0.01, 0.2, HOLDS),
+        (above(0), 0.0, -0.04, 0.04, FAILS),  # an advantage of the margin or more is excluded
+        (above(0), 0.1, -0.1, 0.3, UNTESTED),
+        (above(0), -0.2, -0.3, -0.1, FAILS),
+        (above(0.5), 0.7, 0.55, 0.9, HOLDS),
+        (below(0), -0.1, -0.2, -0.01, HOLDS),
+        (below(0), 0.1, -0.01, 0.2, FAILS),
+        (below(0), -0.1, -0.3, 0.1, UNTESTED),
+        (level(), 0.0, -0.04, 0.04, HOLDS),
+        (level(), 0.02, 0.01, 0.03, FAILS),  # small and surely not none: the paper's own test finds it, too
+        (level(), 0.0, -0.2, 0.2, UNTESTED),  # no significant difference is no evidence of none
+        (occurs(), 0.01, 0.0, 0.03, HOLDS),
+        (occurs(), 0.0, 0.0, 0.03, FAILS),
+        (occurs(), 0.0, 0.0, 0.3, UNTESTED),
+    ],
+)
+def test_a_rule_reads_the_interval(rule: judging.Rule, mean: float, low: float, high: float, says: str):
+    assert rule.judge(mean, low, high) == says
+
+
+def part(*values: float, rule: judging.Rule | None = None, signed: bool = True) -> Part:
+    return Part("a number", pd.Series(values, dtype=float), rule, signed=signed)
+
+
+def test_a_number_is_the_mean_over_pictures_with_the_interval_of_the_tables():
+    (number,) = judging.measured([part(0.1, 0.2, 0.6, np.nan)])
+    assert (number.mean, number.pictures, number.says) == (pytest.approx(0.3), 3, "")
+    assert (number.low, number.high) == judging.interval([0.1, 0.2, 0.6])
+    assert str(number) == f"+0.30 [+{number.low:.2f}, +{number.high:.2f}], n = 3"
+
+
+def test_numbers_that_judge_together_have_wider_intervals():
+    values = np.random.default_rng(0).normal(0.1, 0.3, 40)
+    (alone,) = judging.measured([part(*values, rule=above(0))])
+    among = judging.measured([part(*values, rule=above(0)), part(*values), *[part(*values, rule=above(0))] * 4])
+    assert alone.level == pytest.approx(0.95)
+    assert among[0].level == pytest.approx(0.99)  # five judge: 1 - 0.05 / 5
+    assert among[0].low < alone.low < alone.high < among[0].high
+    assert (among[1].low, among[1].high) == (alone.low, alone.high)  # it judges nothing
+
+
+def test_a_share_of_all_pictures_is_not_certain():
+    (share,) = judging.measured([part(*[1.0] * 10, rule=above(0.5), signed=False)])
+    assert (share.mean, share.high) == (1.0, 1.0)
+    assert share.low == pytest.approx(0.025 ** (1 / 10), abs=1e-6)  # all ten: (alpha / 2) ** (1 / n)
+    (none,) = judging.measured([part(*[0.0] * 10)])  # a difference that is 0 everywhere is 0
+    assert (none.low, none.high) == (0.0, 0.0)
+
+
+def test_one_picture_decides_nothing():
+    (number,) = judging.measured([part(0.9, rule=above(0))])
+    assert number.says == UNTESTED
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [
+        ([HOLDS, HOLDS], HOLDS),
+        ([HOLDS, FAILS], IN_PART),
+        ([HOLDS, UNTESTED], IN_PART),
+        ([FAILS, UNTESTED], FAILS),
+        ([UNTESTED, UNTESTED], UNTESTED),
+        ([HOLDS, UNMEASURED], UNMEASURED),
+    ],
+)
+def test_a_verdict_follows_from_the_numbers(said: list[str], verdict: str):
+    values = {HOLDS: [0.1, 0.11], FAILS: [-0.1, -0.11], UNTESTED: [-0.5, 0.6], UNMEASURED: []}
+    numbers = judging.measured([part(*values[one], rule=above(0)) for one in said] + [part()])
+    assert [number.says for number in numbers[:-1]] == said
+    assert judging.verdict(numbers) == verdict
+
+
+def test_numbers_that_judge_nothing_give_no_verdict():
+    assert judging.verdict(judging.measured([part(0.1, 0.2)])) == UNMEASURED

@@ -1,0 +1,178 @@
+"""What tests each claim, on rows whose answer is known."""
+
+from pathlib import Path
+
+import pytest
+from ledger_rows import STANDIN, VOC, controls, fitted, nulls, run, write
+
+from inrexp.study import measures
+from inrexp.study.evidence import LATTICES, PAPER, Evidence, read_evidence
+from inrexp.study.judging import FAILS, HOLDS, UNMEASURED, UNTESTED, Number, measured
+
+OTHERS = ("extremal_perturbation", "grad_cam", "rise", "centred_disc")
+PICTURES = [f"x/{number}" for number in range(20)]
+
+
+def judged(name: str, found: Evidence) -> list[Number]:
+    return [one for one in measured(getattr(measures, name)(found)) if one.part.rule is not None]
+
+
+def says(name: str, found: Evidence) -> list[str]:
+    return [one.says for one in judged(name, found)]
+
+
+def compared(folder: Path, dataset: str, **precisions: tuple[float, float]) -> Evidence:
+    """Every method on eight pictures, with its precision in the paper's column and at equal area, a little spread."""
+    study = [
+        run(f"{number:06d}/cat", method, own + 0.001 * number, equal=equal + 0.002 * number, dataset=dataset)
+        for method, (own, equal) in precisions.items()
+        for number in range(8)
+    ]
+    return read_evidence(write(folder, study=study))
+
+
+NAMES = [name for name, value in vars(measures).items() if not name.startswith("_") and callable(value)]
+MEASURES = [name for name in NAMES if getattr(measures, name).__module__ == measures.__name__]
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_without_rows_every_measure_is_missing_and_none_is_an_error(name: str, tmp_path: Path):
+    numbers = measured(getattr(measures, name)(read_evidence(tmp_path)))
+    assert numbers
+    assert all(one.pictures == 0 for one in numbers)
+    assert {one.says for one in numbers if one.part.rule} <= {UNMEASURED}
+
+
+def test_outperforming_is_judged_in_the_papers_column_and_at_equal_area(tmp_path: Path):
+    scores = dict.fromkeys(OTHERS, (0.4, 0.6))
+    found = compared(tmp_path, STANDIN, inr=(0.7, 0.5), **scores)  # ahead at its own size, behind at the same size
+    numbers = judged("imagenet", found)
+    assert [one.says for one in numbers] == [FAILS] * 3 + [HOLDS] * 3
+    assert [round(one.mean, 2) for one in numbers] == [-0.1] * 3 + [0.3] * 3
+    everything = {one.part.what: one for one in measured(measures.imagenet(found))}
+    assert everything["INR less a centred disc: precision at equal area"].mean == pytest.approx(-0.1)
+    assert everything["INR: share of the picture in that column's mask"].mean == pytest.approx(0.1)
+
+
+def test_rows_of_format_1_leave_the_equal_areas_unmeasured(tmp_path: Path):
+    study = [run(name, method, p) for name in PICTURES for method, p in (("inr", 0.7), *((o, 0.4) for o in OTHERS))]
+    assert says("imagenet", read_evidence(write(tmp_path, study=study))) == [UNMEASURED] * 3 + [HOLDS] * 3
+
+
+def test_level_on_voc_needs_a_narrow_interval(tmp_path: Path):
+    found = compared(tmp_path / "level", VOC, inr=(0.5, 0.5), extremal_perturbation=(0.5, 0.5))
+    assert says("voc_level", found) == [HOLDS, HOLDS]
+    found = compared(tmp_path / "behind", VOC, inr=(0.5, 0.48), extremal_perturbation=(0.6, 0.5))
+    assert says("voc_level", found) == [FAILS, FAILS]
+
+
+def test_pairs_that_the_network_does_not_recognise_stand_apart(tmp_path: Path):
+    study = [
+        run(f"{n:06d}/cat", method, 0.5, equal=0.9 if n < 2 and method == "inr" else 0.5, dataset=VOC, unmasked=p)
+        for method in ("inr", "rise", "grad_cam")
+        for n, p in enumerate((0.9, 0.5, 0.05, 0.01))
+    ]
+    numbers = measured(measures.voc_maps(read_evidence(write(tmp_path, study=study))))
+    (one,) = [n for n in numbers if "RISE" in n.part.what and "0.1 or more" in n.part.what]
+    assert (one.pictures, one.mean) == (2, pytest.approx(0.4))
+
+
+def test_figure_1_is_judged_at_the_papers_setting_and_by_reported_pictures_only(tmp_path: Path):
+    chosen, reported = PICTURES[:10], PICTURES[10:]
+    rows = [row for name in PICTURES for row in fitted(LATTICES, name, nested=(0.6, 0.6, 0.6))]
+    rows += [row for name in chosen for row in fitted(PAPER, name, nested=(0.3, 0.3, 0.3))]
+    rows += [row for name in chosen for row in fitted("crisp", name)]
+    found = read_evidence(write(tmp_path, variants=rows, tuned=chosen))
+    assert says("continuity", found) == [FAILS]
+    beside = [one for one in measured(measures.continuity(found)) if "on pictures that chose it" in one.part.what]
+    assert beside[0].mean == pytest.approx(0.3)
+    rows += [row for name in reported for row in fitted("crisp", name)]
+    assert says("continuity", read_evidence(write(tmp_path, variants=rows))) == [FAILS, HOLDS]
+
+
+def test_a_jump_is_a_step_that_keeps_less_than_half_of_the_smaller_mask(tmp_path: Path):
+    rows = fitted(LATTICES, "a", nested=(0.9, 0.49, 0.9)) + fitted(LATTICES, "b", nested=(0.5, 0.9, 0.9))
+    (number,) = judged("jumps", read_evidence(write(tmp_path, variants=rows)))
+    assert (number.mean, number.pictures) == (0.5, 2)
+
+
+def test_an_area_that_is_missed_by_a_tenth_is_not_well_behaved(tmp_path: Path):
+    missed = (0.15, 0.17, 0.2, 0.3)
+    rows = [row for name in PICTURES for row in [*fitted(PAPER, name, soft=missed), *fitted(LATTICES, name)]]
+    assert says("area_error", read_evidence(write(tmp_path, variants=rows))) == [FAILS, FAILS]
+
+
+def test_seeds_part_by_more_than_rounding_or_not(tmp_path: Path):
+    apart = [
+        row for n, name in enumerate(PICTURES) for row in nulls(name, seed=0.01 + 0.001 * n, noise=0.6, beside=0.8)
+    ]
+    found = read_evidence(write(tmp_path, nulls=apart))
+    assert says("seeds", found) == [HOLDS, HOLDS]
+    assert judged("seeds", found)[1].mean == pytest.approx(0.7 - 0.0195)
+    same = [row for name in PICTURES for row in nulls(name, seed=0.01, noise=0.01, beside=0.01)]
+    assert says("seeds", read_evidence(write(tmp_path, nulls=same))) == [HOLDS, FAILS]
+
+
+def test_a_mask_is_enough_if_other_fills_keep_the_class_too(tmp_path: Path):
+    fills = {"black": 0.8, "grey": 0.8, "blur_half": 0.7, "blur_double": 0.6, "other_picture": 0.1}
+    tables = {
+        "study": [run(name) for name in PICTURES],
+        "variants": [row for name in PICTURES for row in fitted(PAPER, name, cut=0.01)],
+        "controls": [row for name in PICTURES for row in controls(name, **fills)],
+    }
+    found = says("sufficiency", read_evidence(write(tmp_path, **tables)))
+    assert found == [FAILS, HOLDS, HOLDS, HOLDS, HOLDS, HOLDS, FAILS]
+
+
+def test_a_part_is_important_if_only_its_own_place_carries_the_class(tmp_path: Path):
+    good = [row for name in PICTURES for row in controls(name, kept=0.8, moved=0.1, deleted=0.2)]
+    assert says("importance", read_evidence(write(tmp_path, controls=good))) == [HOLDS, HOLDS]
+    anywhere = [row for name in PICTURES for row in controls(name, kept=0.8, moved=0.8, deleted=0.8)]
+    assert says("importance", read_evidence(write(tmp_path, controls=anywhere))) == [FAILS, FAILS]
+
+
+def in_turn(*precisions: float | None, later: str = "") -> list[dict]:
+    return [
+        run(f"{name}{later}", precision=p, equal=p, iteration=number)
+        for name in PICTURES
+        for number, p in enumerate(precisions, 1)
+    ]
+
+
+def test_explanations_in_turn(tmp_path: Path):
+    found = read_evidence(write(tmp_path, study=[*in_turn(0.9, 0.6, 0.2), run("alone", precision=0.1)]))
+    assert says("several", found) == [HOLDS, HOLDS]
+    assert says("falling", found) == [HOLDS] * 4
+    assert says("surroundings", found) == [HOLDS]
+    assert says("outside", found) == [HOLDS]
+    assert says("best_of_three", found) == [UNTESTED]  # none of 20 pictures, so at most 17 %
+    assert judged("several", found)[0].pictures == len(PICTURES)  # the picture without a second one is not asked
+
+
+def test_a_later_mask_without_an_area_explains_nothing(tmp_path: Path):
+    found = read_evidence(write(tmp_path, study=in_turn(0.9, None, None)))
+    assert says("several", found) == [FAILS, FAILS]
+    assert judged("surroundings", found)[0].mean == 0.0
+
+
+def test_the_best_of_three_may_be_a_later_one(tmp_path: Path):
+    found = read_evidence(write(tmp_path, study=in_turn(0.4, 0.6, 0.2)))
+    assert says("best_of_three", found) == [HOLDS]
+    numbers = {one.part.what: one.mean for one in measured(measures.best_of_three(found))}
+    assert numbers["best of three: precision"] == pytest.approx(0.6)
+
+
+def test_time_is_told_as_a_multiple_of_grad_cams(tmp_path: Path):
+    study = [run(name, method) for name in PICTURES for method in ("inr", "grad_cam")]
+    found = read_evidence(write(tmp_path, study=study, seconds={"inr": 12.0, "grad_cam": 0.1}))
+    (number,) = judged("times_of_grad_cam", found)
+    assert (number.mean, number.says) == (pytest.approx(120), HOLDS)
+
+
+def test_fits_that_collapsed_are_counted_and_another_weight_is_compared(tmp_path: Path):
+    study = [run("a"), run("b", precision=None, status="collapsed to empty")]
+    weak = [row | {"probability": 0.1} for name in PICTURES for row in fitted("weight to 1000", name)]
+    rows = [row for name in PICTURES for row in fitted("crisp", name)] + weak
+    found = read_evidence(write(tmp_path, study=study, variants=rows))
+    assert [round(one.mean, 2) for one in judged("divergence", found)] == [0.5, 1.0]
+    assert says("divergence", found) == [HOLDS, HOLDS]
