@@ -13,6 +13,7 @@ import pandas as pd
 
 from inrexp.comparison import METHODS
 from inrexp.datasets.lists import TUNED, read_names
+from inrexp.study.equal import judged
 from inrexp.study.rows import IDENTITY, MEASURES, NUMBERS, OPTIONAL, read_rows, read_seconds, settings_of
 from inrexp.study.store import EQUAL_AREAS
 from inrexp.study.tables import family
@@ -21,7 +22,6 @@ FIELD = next(iter(METHODS))  # the paper's own method
 OF_PAPER = [name for name, method in METHODS.items() if method.published is not None]
 IMAGENET, VOC = "imagenet-s", "voc"
 PAPER, LATTICES, PRESET = "paper, 4000 passes", "extremal perturbations, quick", "crisp"  # of variants.csv
-SEEN = 0.1  # a class with less than this probability in the whole picture is not recognised
 COLUMNS = {
     "study": [*dict.fromkeys([*IDENTITY, "key", "label", "unmasked", *NUMBERS, *MEASURES, *OPTIONAL])],
     "variants": ["variant", "picture", "area", "unmasked", "probability", "probability_cut", "soft_area", "cut_area"],
@@ -69,13 +69,14 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 def _read_study(path: Path) -> pd.DataFrame:
     """The rows with more columns.
 
-    picture; seconds; found: 1 if there is an a*.  precision_equal, probability_equal: the mean over the equal areas.
+    picture; seconds; found: 1 if there is an a*, by equal areas (`equal.judged`) where they were measured.
+    precision_equal, probability_equal: the mean over the equal areas.
     over_disc: the precision at a* less that of a centred disc of this area.
     """
     if not path.is_file():
         added = ["variant", "failed", "collapsed", "picture", "seconds", "found", "over_disc"]
         return pd.DataFrame(columns=[*COLUMNS["study"], *added, "precision_equal", "probability_equal"])
-    rows, seconds = read_rows(path), read_seconds(path)
+    rows, seconds = judged(read_rows(path)), read_seconds(path)
     timed = {} if seconds is None else dict(zip(seconds["key"], seconds["seconds"], strict=True))
     is_voc = rows["dataset"].map(family) == VOC
     equal = {
@@ -85,7 +86,7 @@ def _read_study(path: Path) -> pd.DataFrame:
     return rows.assign(
         picture=rows["sample"].where(~is_voc, rows["sample"].str.split("/").str[0]),
         seconds=rows["key"].map(timed),
-        found=rows["area"].notna().astype(float).where(~rows["failed"]),
+        found=rows["found"].fillna(rows["area"].notna().astype(float)).where(~rows["failed"]),
         over_disc=rows["precision_at_star"] - rows["disc_at_star"],
         **equal,
     )

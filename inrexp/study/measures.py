@@ -7,6 +7,7 @@ import pandas as pd
 
 from inrexp.comparison import METHODS
 from inrexp.study import evidence
+from inrexp.study.equal import RECOGNISED
 from inrexp.study.evidence import IMAGENET, LATTICES, PAPER, PRESET, VOC, Evidence, by_picture, difference, runs_of
 from inrexp.study.judging import Part, Rule, above, below, level, occurs
 from inrexp.study.tables import best, of_several
@@ -139,10 +140,10 @@ def voc_level(found: Evidence) -> list[Part]:
 
 def _recognised(found: Evidence, others: tuple[str, ...]) -> list[Part]:
     field, parts = runs_of(found, VOC), []
-    field = field[field["unmasked"] >= evidence.SEEN]
+    field = field[field["unmasked"] >= RECOGNISED]
     for method in others:
         values = difference(field, runs_of(found, VOC, method), "precision_equal")
-        words = f"INR less {METHODS[method].label}: precision at equal area, pairs with p of {evidence.SEEN} or more"
+        words = f"INR less {METHODS[method].label}: precision at equal area, pairs with p of {RECOGNISED} or more"
         parts.append(Part(words, values, signed=True))
     return parts
 
