@@ -13,13 +13,14 @@ import pandas as pd
 
 from inrexp.comparison import METHODS
 from inrexp.datasets.lists import TUNED, read_names
-from inrexp.study.equal import judged
+from inrexp.study.equal import RECOGNISED, judged
 from inrexp.study.rows import IDENTITY, MEASURES, NUMBERS, OPTIONAL, read_rows, read_seconds, settings_of
 from inrexp.study.store import EQUAL_AREAS
 from inrexp.study.tables import family
 
 FIELD = next(iter(METHODS))  # the paper's own method
 OF_PAPER = [name for name, method in METHODS.items() if method.published is not None]
+TENTH = 0.1  # the area of the figures' masks
 IMAGENET, VOC = "imagenet-s", "voc"
 PAPER, LATTICES, PRESET = "paper, 4000 passes", "extremal perturbations, quick", "crisp"  # of variants.csv
 COLUMNS = {
@@ -169,15 +170,32 @@ def has_star(found: Evidence, name: str) -> pd.Series:
     return (rows["probability"] >= rows["unmasked"] / 2).groupby(rows["picture"]).max().astype(float)
 
 
-def control(found: Evidence, name: str, *, method: str = FIELD, half: bool = False) -> pd.Series:
-    """What one control of controls.csv leaves of the class, by picture (a mean over areas).
+def control(found: Evidence, name: str, *, method: str = FIELD, measure: str = "probability") -> pd.Series:
+    """What one control of controls.csv leaves of the class under masks of a tenth, by picture of the stand-in.
 
-    half: 1 where it is half of the unmasked probability or more, else 0, instead of the probability itself.
+    Pictures that the network does not recognise are left out.
+    measure: "probability"; "half", 1 if it is half of the unmasked one or more, else 0; or "enough", of the masks of
+        any area that keep half of it in the first place, the share that still does under this control.
     """
     rows = found.controls
-    rows = rows[(rows["control"] == name) & (rows["method"] == method) & ~rows["picture"].isin(found.tuned)]
-    values = (rows["probability"] >= rows["unmasked"] / 2).astype(float) if half else rows["probability"]
-    return _means(values, rows["picture"])
+    rows = rows[(rows["dataset"].map(family) == IMAGENET) & ~rows["picture"].isin(found.tuned)]
+    rows = rows[(rows["unmasked"] >= RECOGNISED) & rows["method"].map(lambda label: _is_of(method, label))]
+    if rows.empty:
+        return pd.Series(dtype=float)
+    rows = rows[rows["method"] == rows.groupby("method")["picture"].nunique().idxmax()]
+    keeps = (rows["probability"] >= rows["unmasked"] / 2).astype(float)
+    if measure != "enough":
+        here = (rows["control"] == name) & np.isclose(rows["area"].astype(float), TENTH)
+        return _means((keeps if measure == "half" else rows["probability"])[here], rows["picture"][here])
+    mask = ["picture", "area"]
+    first = pd.MultiIndex.from_frame(rows.loc[(rows["control"] == "kept") & (keeps == 1), mask])
+    here = (rows["control"] == name) & pd.MultiIndex.from_frame(rows[mask]).isin(first)
+    return _means(keeps[here], rows["picture"][here])
+
+
+def _is_of(method: str, label: str) -> bool:
+    """Whether a name such as "INR, crisp" is of this method."""
+    return label.split(",")[0] == METHODS[method].label
 
 
 def overlap(found: Evidence, kinds: Sequence[str], *, at_most: float | None = None) -> pd.Series:
@@ -188,7 +206,7 @@ def overlap(found: Evidence, kinds: Sequence[str], *, at_most: float | None = No
     rows = found.nulls[found.nulls["kind"].isin(kinds) & ~found.nulls["picture"].isin(found.tuned)]
     if at_most is None:
         return _means(rows["iou"], rows["picture"])
-    rows = rows[np.isclose(rows["area"].astype(float), 0.1)]
+    rows = rows[np.isclose(rows["area"].astype(float), TENTH)]
     return (rows["iou"] <= at_most).groupby(rows["picture"]).max().astype(float)
 
 

@@ -30,10 +30,11 @@ def sufficiency(found: Evidence) -> list[Part]:
         Part("INR: pictures that have an a*", by_picture(field, "found"), above(0.5)),
     ]
     for name, words in FILLS.items():
-        half = evidence.control(found, name, half=True)
-        parts.append(Part(f"INR: the mask is enough under {words}", half, above(0.5)))
+        still = evidence.control(found, name, measure="enough")
+        parts.append(Part(f"INR: a mask that is enough is so under {words}", still, above(0.5)))
     for name, words in {"lite1": "EfficientNet-Lite1", "lite2": "EfficientNet-Lite2"}.items():
-        parts.append(Part(f"INR: the same mask is enough for {words}", evidence.control(found, name, half=True)))
+        still = evidence.control(found, name, measure="enough")
+        parts.append(Part(f"INR: a mask that is enough is so for {words}", still))
     for method in (EP, CAM, RISE, DISC):
         runs = runs_of(found, IMAGENET, method)
         parts.append(Part(f"{METHODS[method].label}: pictures that have an a*", by_picture(runs, "found")))
@@ -183,13 +184,13 @@ def apart(found: Evidence) -> list[Part]:
 def importance(found: Evidence) -> list[Part]:
     """What is left of the class under the mask moved elsewhere, and without what the mask holds."""
     kept, moved = evidence.control(found, "kept"), evidence.control(found, "moved")
-    lost = 1 - evidence.control(found, "deleted", half=True)
+    lost = 1 - evidence.control(found, "deleted", measure="half")
     parts = [
         Part("p under the mask less p under the same mask moved", (kept - moved).dropna(), above(0), signed=True),
         Part("pictures that lose half of the class without the mask", lost, above(0.5)),
     ]
     for method in (EP, CAM, RISE, DISC):
-        values = 1 - evidence.control(found, "deleted", method=method, half=True)
+        values = 1 - evidence.control(found, "deleted", method=method, measure="half")
         parts.append(Part(f"the same, without the mask of {METHODS[method].label}", values))
     return parts
 

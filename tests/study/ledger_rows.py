@@ -51,7 +51,7 @@ def fitted(
 
 def controls(picture: str, **probabilities: float) -> list[dict]:
     """Rows of controls.csv for the field: what each control leaves of 0.9."""
-    known = {"picture": picture, "dataset": STANDIN, "method": "inr", "area": 0.1, "unmasked": 0.9}
+    known = {"picture": picture, "dataset": STANDIN, "method": "INR, crisp", "area": 0.1, "unmasked": 0.9}
     return [known | {"control": name, "probability": p} for name, p in probabilities.items()]
 
 

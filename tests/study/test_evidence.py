@@ -93,12 +93,23 @@ def test_a_mask_is_kept_when_cut_at_the_soft_masks_own_area(tmp_path: Path):
     assert evidence.kept_when_cut(found, "v").to_dict() == {"a": 1.0, "b": 0.0}
 
 
-def test_controls_and_overlaps_by_hand(tmp_path: Path):
-    tables = {"controls": controls("a", kept=0.8, moved=0.1), "nulls": nulls("a", seed=0.04) + nulls("a", seed=0.4)}
-    tables["nulls"] += nulls("b", seed=0.3, noise=0.7)
-    found = read_evidence(write(tmp_path, **tables))
-    assert evidence.control(found, "kept", half=True)["a"] == 1.0
-    assert evidence.control(found, "moved", half=True)["a"] == 0.0
+def test_controls_by_hand(tmp_path: Path):
+    rows = controls("a", kept=0.8, moved=0.1, black=0.6)
+    rows += [row | {"area": 0.2} for row in controls("a", kept=0.8, moved=0.9, black=0.1)]
+    rows += [row | {"area": 0.05} for row in controls("a", kept=0.1, black=0.0)]  # not enough in the first place
+    rows += [row | {"unmasked": 0.05} for row in controls("b", kept=0.04)]  # not recognised
+    rows += [row | {"method": "GradCAM"} for row in controls("a", kept=0.3)]
+    found = read_evidence(write(tmp_path, controls=rows))
+    assert evidence.control(found, "moved").to_dict() == {"a": 0.1}  # of the mask of a tenth
+    assert evidence.control(found, "moved", measure="half").to_dict() == {"a": 0.0}
+    assert evidence.control(found, "black", measure="enough").to_dict() == {"a": 0.5}
+    assert evidence.control(found, "kept").to_dict() == {"a": 0.8}
+    assert evidence.control(found, "kept", method="grad_cam").to_dict() == {"a": 0.3}
+
+
+def test_overlaps_by_hand(tmp_path: Path):
+    rows = nulls("a", seed=0.04) + nulls("a", seed=0.4) + nulls("b", seed=0.3, noise=0.7)
+    found = read_evidence(write(tmp_path, nulls=rows))
     assert evidence.overlap(found, ["seed"]).to_dict() == pytest.approx({"a": 0.22, "b": 0.3})
     assert evidence.overlap(found, ["seed"], at_most=0.05).to_dict() == {"a": 1.0, "b": 0.0}
 
