@@ -23,11 +23,12 @@ OF_PAPER = [name for name, method in METHODS.items() if method.published is not 
 TENTH = 0.1  # the area of the figures' masks
 IMAGENET, VOC = "imagenet-s", "voc"
 PAPER, LATTICES, PRESET = "paper, 4000 passes", "extremal perturbations, quick", "crisp"  # of variants.csv
+SMOOTH = "paper, 300 passes"  # the paper's objective with a smoother field: Fourier scale 2, of the area 1/4
 COLUMNS = {
     "study": [*dict.fromkeys([*IDENTITY, "key", "label", "unmasked", *NUMBERS, *MEASURES, *OPTIONAL])],
     "variants": ["variant", "picture", "area", "unmasked", "probability", "probability_cut", "soft_area", "cut_area"],
     "controls": ["picture", "dataset", "method", "area", "control", "probability", "unmasked"],
-    "nulls": ["picture", "area", "kind", "iou", "area_star_difference"],
+    "nulls": ["picture", "preset", "kind", "area", "iou"],
     "agreement": ["picture", "dataset", "kind", "one", "other", "area", "iou", "share"],
 }
 COLUMNS["variants"] += ["nested", "precision", "passes", "seconds"]
@@ -199,11 +200,14 @@ def _is_of(method: str, label: str) -> bool:
 
 
 def overlap(found: Evidence, kinds: Sequence[str], *, at_most: float | None = None) -> pd.Series:
-    """The mean overlap (IoU) of two fits of these kinds in nulls.csv, by picture.
+    """The mean overlap (IoU) of two fits of these kinds in nulls.csv, by picture; of the preset with the most pictures.
 
     at_most: instead, 1 for a picture that has two such fits whose masks of a tenth share no more than this, else 0.
     """
-    rows = found.nulls[found.nulls["kind"].isin(kinds) & ~found.nulls["picture"].isin(found.tuned)]
+    rows = found.nulls[~found.nulls["picture"].isin(found.tuned)].dropna(subset="iou")
+    if len(rows):
+        rows = rows[rows["preset"] == rows.groupby("preset")["picture"].nunique().idxmax()]
+    rows = rows[rows["kind"].isin(kinds)]
     if at_most is None:
         return _means(rows["iou"], rows["picture"])
     rows = rows[np.isclose(rows["area"].astype(float), TENTH)]

@@ -109,15 +109,19 @@ def frame(ledger: Sequence[Assessed]) -> pd.DataFrame:
     )
 
 
-def summary(ledger: Sequence[Assessed], folder: str = "notebooks/") -> str:
-    """A Markdown table with a line for each claim.  folder: where the notebooks are, as the links have it."""
+def summary(ledger: Sequence[Assessed], folder: str | None = "notebooks/") -> str:
+    """A Markdown table with a line for each claim.
+
+    folder: where the notebooks are, as the links have it; None is no links, as in a notebook's output.
+    """
     head = "| | claim | section | verdict | key number, with its interval | notebook |"
     lines = [head, "|---|---|---|---|---|---|"]
     for place, one in enumerate(ledger, 1):
         name = one.claim.notebook
-        said = [_plain(f"{number.part.what}: {number}") for number in one.key if number.pictures]
+        said = [_plain(f"{key.part.what}: {key}") for key in one.key if key.pictures]
         said += [f"run `{one.claim.command}`"] if one.verdict == UNMEASURED else []
-        link = f"[{name.split('_')[0]}]({folder}{name}.ipynb)"
+        number = name.split("_")[0]
+        link = number if folder is None else f"[{number}]({folder}{name}.ipynb)"
         said_of = f"{one.claim.title} | {one.claim.section} | **{one.verdict}** | {'; '.join(said)}"
         lines.append(f"| {place} | {said_of} | {link} |")
     return "\n".join(lines)
@@ -144,7 +148,7 @@ def block(one: Assessed, place: int) -> str:
 
 def _numbers(numbers: Sequence[Number]) -> str:
     lines = ["| number | mean and interval | wanted | says |", "|---|---|---|---|"]
-    for one in numbers:
+    for one in (one for one in numbers if one.pictures or one.part.rule):  # what stands beside may be missing
         wanted = one.part.rule.words if one.part.rule else ""
         says = "too few pictures to tell" if one.says == UNTESTED else one.says
         lines.append(f"| {_plain(one.part.what)} | {one} | {wanted} | {says} |")

@@ -57,7 +57,7 @@ def controls(picture: str, **probabilities: float) -> list[dict]:
 
 def nulls(picture: str, **overlaps: float) -> list[dict]:
     """Rows of nulls.csv: the overlap of each kind of pair, at a tenth."""
-    known = {"picture": picture, "area": 0.1, "area_star_difference": 0.0}
+    known = {"picture": picture, "preset": "crisp", "area": 0.1}
     return [known | {"kind": kind, "iou": iou} for kind, iou in overlaps.items()]
 
 
