@@ -11,6 +11,7 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
+from inrexp.study import ledger
 from inrexp.widgets.page import STYLE, classic_script, json_element
 from inrexp.widgets.saved import VIEW, shown_state
 
@@ -44,7 +45,7 @@ html_title = "inrexp"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": True, "secondary_sidebar_items": ["page-toc"]}
 html_show_sourcelink = False
 html_context = {"default_mode": "auto"}
-html_sidebars = {"index": [], "gallery": [], "method": []}
+html_sidebars = {"index": [], "claims": [], "gallery": [], "method": []}
 html_static_path = ["_static"]
 html_css_files = ["explorer.css", "book.css"]
 html_js_files = ["explorer.js", "book.js"]
@@ -73,6 +74,15 @@ def _shown(output, notebook):
     state = shown_state(notebook, data[VIEW])
     html = explorer(state["scene"], {key: state[key] for key in SHOWN}) if "scene" in state else KERNEL
     return {**output, "data": {"text/html": html, "text/plain": html}}
+
+
+def _claims(app, docname, source):
+    """README's table of claims on its page; a link to a notebook becomes one to the notebook's page."""
+    if docname == "claims":
+        readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+        table = readme.split(ledger.BEGIN)[1].split(ledger.END)[0]
+        table = re.sub(r"\[(\w+)\]\((notebooks/\w+)\.ipynb\)", r"{doc}`\1 <\2>`", table)
+        source[0] = source[0].replace("<!-- here stands README's table -->", table)
 
 
 SHOWN = ("area", "threshold", "answer", "against", "cut", "outside", "count")
@@ -170,4 +180,5 @@ def setup(app):
     app.add_directive("gallery", Gallery)
     app.connect("builder-inited", _write_script)
     app.connect("source-read", _alive)
+    app.connect("source-read", _claims)
     app.connect("autodoc-process-docstring", _plain_docstring)

@@ -50,6 +50,16 @@ def test_tables_are_tables(book: Path):
     assert not re.search(r"\|\s*:?-{3,}", page)  # the second line of a Markdown table
 
 
+def test_the_papers_claims_are_a_table_whose_lines_lead_to_notebooks(book: Path):
+    page = (book / "claims.html").read_text()
+    lines = re.findall(r"<tr[^>]*><td>.*?</tr>", page, flags=re.S)
+    assert len(lines) >= 14
+    for line in lines:
+        (notebook,) = re.findall(r'href="(notebooks/[^"]+\.html)"', line)
+        assert (book / notebook).is_file()
+    assert 'href="claims.html"' in (book / "index.html").read_text()
+
+
 def test_every_figure_hangs_in_the_gallery_and_leads_to_its_notebook(book: Path):
     page = (book / "gallery.html").read_text()
     assert page.count("<img") >= 15
