@@ -13,5 +13,5 @@ def generator(seed: int, stream: str) -> torch.Generator:
     """
     if seed < 0:
         raise ValueError(f"seed must be 0 or more, got {seed}")
-    words = np.random.SeedSequence(entropy=(seed, STREAMS.index(stream))).generate_state(1, np.uint32)
+    words = np.random.SeedSequence(seed, spawn_key=(STREAMS.index(stream),)).generate_state(1, np.uint32)
     return torch.Generator().manual_seed(int(words[0]))

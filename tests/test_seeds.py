@@ -24,6 +24,11 @@ def test_no_seed_s_weights_are_another_seed_s_areas():
     assert not {tuple(drawn(seed)) for seed in range(50)} & {tuple(drawn(seed, "areas")) for seed in range(50)}
 
 
+def test_a_seed_beyond_thirty_two_bits_is_no_other_seed_s_stream():
+    large = {tuple(drawn(7 + use * 2**32)) for use in range(len(STREAMS))}
+    assert not large & {tuple(drawn(7, stream)) for stream in STREAMS[1:]}
+
+
 def test_a_negative_seed_is_refused():
     with pytest.raises(ValueError, match="seed must be 0 or more, got -1"):
         generator(-1, "weights")

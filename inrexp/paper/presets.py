@@ -43,17 +43,18 @@ EXTREMAL_PERTURBATION = FitConfig(
 PRESETS: dict[str, FitConfig] = {
     one.name: one
     for one in (
-        # Masks that mean what they show, in 300 classifier passes: sharpened to 0 and 1 while they are fitted, so that
-        # nothing is left in between for the class to come through (notebook 09, data/results/variants.csv).
+        # Masks that mean what they show, in 300 classifier passes: sharpened to 0 and 1 while they are fitted, about a
+        # level that moves to the area's own, so that the fitted mask is the one that is shown (notebook 09).
         FitConfig(
             name="crisp",
             source=SMOOTH,
             steps=150,
-            descent=Descent("adam", lr=2e-3, lr_end=2e-4, warmup=0.4),
+            descent=Descent("adam", lr=4e-3, lr_end=4e-4, warmup=0.4, beta2=0.95),
             areas_per_step=2,
-            area_weight=Growth(1.0, 100.0, until=0.8),
+            area_weight=Growth(1.0, 300.0, until=0.8),
             dice_weight=Growth(1.0, 30.0, until=0.8),
             sharpness=Growth(2.0, 64.0, until=0.8),
+            level=(0.5, 0.8),
             reward="log_probability",
         ),
         # A first look in 60 passes: it starts from GradCAM's ranking, and its masks meet their area while fitted.
