@@ -20,8 +20,6 @@ PICTURES = {  # file, in the order shown -> its name below the photograph
     "penguins": "penguins",
     "chelsea": "cat",
     "monarch": "butterfly",
-    "flower": "daisy",
-    "rocket": "rocket",
 }
 
 
