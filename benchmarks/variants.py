@@ -1,6 +1,7 @@
 """Fits the variants of `inrexp.study.variants` to the same pictures with one seed; writes data/results/variants.csv.
 
-    python benchmarks/variants.py [--dataset imagenet-s50 --folder FOLDER] [--limit 40] [--variants A B ...]
+    python benchmarks/variants.py [--dataset imagenet-s50 --folder FOLDER] [--samples FILE] [--limit 40]
+        [--variants A B ...]
 
 An interrupted run can be started again: a variant that has its rows of a picture is not fitted to it again. Several
 processes can run at once if each has its own --variants and its own --out file; pandas.concat joins the files.
@@ -13,6 +14,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from inrexp import explain, load_classifier, load_picture
+from inrexp.datasets.lists import read_names
 from inrexp.datasets.named import load_dataset
 from inrexp.files import written_whole
 from inrexp.study.variants import VARIANTS, measured
@@ -22,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--dataset", default="packaged")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--samples", type=Path, help="only those named in this file, one name a line")
     parser.add_argument("--limit", type=int, help="use only so many samples, evenly spread")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
     parser.add_argument("--seed", type=int, default=0)
@@ -30,6 +33,8 @@ def main() -> None:
     options = parser.parse_args()
     classifier = load_classifier(device=options.device)
     dataset = load_dataset(options.dataset, folder=options.folder).known_to(classifier)
+    if options.samples:
+        dataset = dataset.only(read_names(options.samples))
     samples = dataset.spread(options.limit)
     rows = pd.read_csv(options.out) if options.out.is_file() else pd.DataFrame(columns=["variant", "picture"])
     done = set(zip(rows["variant"], rows["picture"], strict=True))
