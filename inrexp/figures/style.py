@@ -223,11 +223,17 @@ def wrapped(words: str, width: float) -> list[str]:
     lines: list[str] = []
     for word in words.split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and TextPath((0, 0), longer, size=SMALL).get_extents().width <= 72 * width:
+        if lines and _points(longer) <= 72 * width:
             lines[-1] = longer
         else:
             lines.append(word)
     return lines
+
+
+def _points(words: str) -> float:
+    """The width of the ink, from the corners of the letters: `get_extents` follows each curve, and takes ten times."""
+    ink = TextPath((0, 0), words, size=SMALL)
+    return float(np.ptp(np.asarray(ink.vertices)[np.asarray(ink.codes) != TextPath.CLOSEPOLY, 0]))
 
 
 def _run_of(path: Path) -> str:
