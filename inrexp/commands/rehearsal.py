@@ -10,7 +10,8 @@ from typing import Any
 STEPS = 3  # of every fit
 COUNT = 2  # of seeds, explanations and the like
 MASKS = 8  # of RISE
-HIDDEN = 16  # width of a field: every pixel of the paper's grid is still asked, at a small part of the cost
+HIDDEN, FEATURES = 16, 16  # of a field: every pixel of the paper's grid is still asked, at a small part of the cost
+SIDE = 112  # px of the pictures that the packaged classifiers see: a quarter of the pixels, and of all that is computed
 PREAMBLE = "from inrexp.commands import rehearsal\n\nrehearsal.shorten()"
 LIMITS = {"steps": STEPS, "extremal_steps": STEPS, "masks": MASKS, "seeds": COUNT, "n": COUNT}
 
@@ -39,17 +40,21 @@ def _cut(name: str, value: Any) -> Any:
 
 
 def shorten() -> None:
-    """In this process every preset has a few steps and narrow fields, and RISE a few masks where none are given."""
+    """In this process presets have few steps and narrow fields, RISE few masks, and classifiers see small pictures."""
     import dataclasses
 
     from inrexp import methods
+    from inrexp.models import registry
     from inrexp.paper.presets import PRESETS
     from inrexp.paper.settings import FieldSettings
 
     for name, config in PRESETS.items():
         source = config.source
         if isinstance(source, FieldSettings):
-            source = dataclasses.replace(source, hidden=min(source.hidden, HIDDEN))
+            features = min(source.feature_count, FEATURES)
+            source = dataclasses.replace(source, hidden=min(source.hidden, HIDDEN), feature_count=features)
         PRESETS[name] = dataclasses.replace(config, steps=min(config.steps, STEPS), source=source)
     defaults: dict[str, Any] = methods.rise.__kwdefaults__ or {}
     defaults["masks"] = min(defaults["masks"], MASKS)
+    for name, (package, file, digest, side) in registry.LITE.items():
+        registry.LITE[name] = (package, file, digest, min(side, SIDE))

@@ -1,16 +1,22 @@
 """Full mode rehearsed: every line of every notebook's full path runs, in fits of a few steps."""
 
-import dataclasses
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+from traitlets.config import Config
 
 from inrexp.claims import REHEARSAL
 from inrexp.commands import cli, execution, notebooks, rehearsal
 
 ROOT = Path(__file__).parents[2]
-# What a full run is known to stop at. An entry that is mended has to go: its test fails while it stays.
-STOPS: dict[str, str] = {}
 
 
 def test_steps_seeds_and_masks_are_cut_and_nothing_else():
@@ -30,10 +36,12 @@ def test_steps_seeds_and_masks_are_cut_and_nothing_else():
     }
 
 
-def test_presets_and_rise_are_shortened_where_nothing_is_given(monkeypatch: pytest.MonkeyPatch):
+def test_presets_rise_and_pictures_are_cut_where_nothing_is_given(monkeypatch: pytest.MonkeyPatch):
     from inrexp import methods
+    from inrexp.models import registry
     from inrexp.paper.presets import PRESETS
 
+    monkeypatch.setattr(registry, "LITE", dict(registry.LITE))
     monkeypatch.setattr(methods.rise, "__kwdefaults__", dict(methods.rise.__kwdefaults__))
     for name, config in list(PRESETS.items()):
         monkeypatch.setitem(PRESETS, name, config)
@@ -42,6 +50,7 @@ def test_presets_and_rise_are_shortened_where_nothing_is_given(monkeypatch: pyte
     assert PRESETS["paper"].source.hidden == rehearsal.HIDDEN
     assert PRESETS["paper"].source.grid == "pixel"
     assert methods.rise.__kwdefaults__["masks"] == rehearsal.MASKS
+    assert registry.load_classifier(device="cpu").size == (rehearsal.SIDE, rehearsal.SIDE)
 
 
 def test_a_rehearsal_is_of_a_full_run(capsys: pytest.CaptureFixture):
@@ -49,31 +58,74 @@ def test_a_rehearsal_is_of_a_full_run(capsys: pytest.CaptureFixture):
     assert "--rehearse goes with --full" in capsys.readouterr().err
 
 
+def apart(do: Callable, *arguments) -> int:
+    """The exit code of a function in a forked process: its changes stay there, and torch is not imported once more."""
+    process = multiprocessing.get_context("fork").Process(target=do, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def study(folder: Path) -> None:
+    rehearsal.shorten()
+    words = "--limit 2 --seeds 2 --iterations 2 --curve-steps 2 --device cpu "
+    words += "--option inr.steps=3 --option extremal_perturbation.steps=3 --option rise.masks=8"
+    sys.exit(cli.main(["study", str(folder), *words.split()]))
+
+
 @pytest.fixture(scope="session")
 def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study as the notebooks of the tables want it, of two pictures in a few steps."""
     folder = tmp_path_factory.mktemp("study")
-    words = "--limit 2 --seeds 2 --iterations 2 --curve-steps 2 --device cpu "
-    words += "--option inr.steps=3 --option extremal_perturbation.steps=3 --option rise.masks=8"
-    assert cli.main(["study", str(folder), *words.split()]) == 0
+    assert apart(study, folder) == 0
     return folder
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_the_full_path_of_a_notebook_runs_to_its_end(
-    path: Path, tmp_path: Path, small_study: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-):
-    notebook = notebooks.read(path)
-    if notebook.name in STOPS:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=STOPS[notebook.name]))
-    given = {"RESULTS": str(small_study)} if "RESULTS" in notebook.defaults else {}
+def full_values(notebook: notebooks.Notebook, request: pytest.FixtureRequest) -> dict[str, Any]:
+    given = {"RESULTS": str(request.getfixturevalue("small_study"))} if "RESULTS" in notebook.defaults else {}
     full = notebooks.settings(notebook, given, full=True, device="cpu" if notebook.kinds["DEVICE"] else None)
-    values = rehearsal.cut(notebook.defaults, full)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return rehearsal.cut(notebook.defaults, full)
+
+
+def execute(path: Path, values: dict[str, Any], folder: Path) -> None:
+    """Every code cell, in a shell of this process; no kernel has to start."""
+    places = {"INREXP_FIGURES": "figures", "INREXP_EXPLANATIONS": "explanations", "IPYTHONDIR": "ipython"}
+    os.environ.update({name: str(folder / place) for name, place in places.items()} | {REHEARSAL: "1"})
+    os.chdir(path.parent)
+    content = parameterize_notebook(load_notebook_node(str(path)), values, kernel_name="python3", language="python")
+    shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
+    for source in (rehearsal.PREAMBLE, *(cell.source for cell in content.cells if cell.cell_type == "code")):
+        shell.run_cell(source).raise_error()
+
+
+def group(path: Path) -> str:
+    """Notebooks are tests of their own for two processes; those that share the small study stay together."""
+    return "tables" if "RESULTS" in notebooks.read(path).defaults else path.stem
+
+
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=pytest.mark.xdist_group(group(path)), id=path.stem) for path in PATHS]
+)
+def test_the_full_path_of_a_notebook_runs_to_its_end(path: Path, tmp_path: Path, request: pytest.FixtureRequest):
+    notebook = notebooks.read(path)
+    assert apart(execute, path, full_values(notebook, request), tmp_path) == 0
+    for name in notebook.figures:
+        assert list((tmp_path / "figures").glob(f"{name}*.png")), f"{name} was not drawn"
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("tables")
+def test_a_rehearsal_in_a_kernel_leaves_an_executed_copy(tmp_path: Path, request: pytest.FixtureRequest):
+    notebook = notebooks.find("table2", notebooks.notebooks())
+    values = full_values(notebook, request)
     copy = execution.run(notebook, values, tmp_path, timeout=300, figures=tmp_path / "figures", rehearse=True)
-    text = copy.read_text()
-    assert REHEARSAL not in text
-    assert dataclasses.asdict(notebook)["code"] == notebooks.stamp_of(copy)["code"]
+    assert REHEARSAL not in copy.read_text()
+    assert notebooks.stamp_of(copy)["code"] == notebook.code
+    assert notebooks.stamp_of(copy)["values"] == values
     for name in notebook.figures:
         assert list((tmp_path / "figures").glob(f"{name}*.png")), f"{name} was not drawn"
