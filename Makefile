@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NOTEBOOK_TIMEOUT ?= 900
+# Two processes, in the order that tests/conftest.py gives: the slow tests first. nbval takes 2 s to import.
+BY_TWO := -n 2 --dist loadgroup --no-loadscope-reorder -p no:nbval
 
 .DEFAULT_GOAL := help
 .PHONY: help env figures paper notebooks book chromium browser test soak quick lint bench lock clean
@@ -44,14 +46,14 @@ test: $(READY)  ## every test: modules, then the committed notebooks against the
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope tests  # apart from the notebooks: two conftest.py
-	INREXP_FIGURES=$$(mktemp -d) $(BIN)/python -m pytest --nbval -n 2 --dist loadscope notebooks  # a kernel a core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BY_TWO) tests  # apart from the notebooks: two conftest.py
+	INREXP_FIGURES=$$(mktemp -d) $(BIN)/python -m pytest --nbval -n 2 --dist loadscope --no-loadscope-reorder notebooks
 
 soak: $(READY)  ## faults at random for long: a study killed twenty times (INREXP_SOAK=200 for more), a full disk
 	INREXP_SOAK=$${INREXP_SOAK:-20} $(BIN)/python -m pytest tests/study/test_faults.py
 
 quick: $(READY)  ## the tests that take seconds, on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadscope tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(BY_TWO) tests
 
 lint: $(READY)  ## format and lint
 	$(BIN)/python -m ruff format .

@@ -18,7 +18,7 @@ import pytest
 from nbval.plugin import IPyNbCell
 from PIL import Image
 
-from inrexp.commands import execution, notebooks
+from inrexp.commands import execution, notebooks, schedule
 
 os.environ.update(execution.KERNEL)
 TILE = 8  # px
@@ -26,6 +26,12 @@ VISIBLE = 0.06  # of the way from black to white, a tile's mean
 SAME, SIMILAR = 0.001, 0.5  # share of the tiles that may differ
 CHANGING = re.compile(r"\d+(\.\d+)?(?= s\b)|0x[0-9a-f]{6,}")  # durations, addresses
 NUMBER = re.compile(r"((?<![\w.])[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The notebooks that take longest begin first, so that neither of two processes waits long for the other."""
+    minutes = {path: schedule.minutes(notebooks.read(path)) for path in {item.path for item in items}}
+    items.sort(key=lambda item: (-minutes[item.path], item.path.name))
 
 
 def shown(outputs) -> dict[str, list]:

@@ -1,24 +1,12 @@
 """The static book: built once from the committed notebooks, offline, without executing anything."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As `make book` builds it: any warning, a reference that leads nowhere too, is an error."""
-    out = tmp_path_factory.mktemp("book")
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", str(out / "cache"), str(ROOT / "book")]
-    answer = subprocess.run([*command, str(out / "site")], capture_output=True, text=True, timeout=600)
-    assert answer.returncode == 0, answer.stderr
-    return out / "site"
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("book")]
 
 
 def test_every_notebook_is_a_page_with_its_figures(book: Path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK_FIT, Planted, plant
+from planted import QUICK_FIT, Planted, plant
 from safetensors.torch import save_file
 
 from inrexp import explain

@@ -50,9 +50,7 @@ def test_every_import_of_the_package_is_declared():
 
 
 def test_every_import_of_the_tests_is_declared_or_pinned():
-    assert third_party([ROOT / "tests" / "conftest.py", *(ROOT / "tests").rglob("test_*.py")]) <= set(DECLARED) | set(
-        TESTING
-    ) | set(pins())
+    assert third_party([*(ROOT / "tests").rglob("*.py")]) <= set(DECLARED) | set(TESTING) | set(pins())
 
 
 def test_packages_that_carry_weights_and_pictures_are_declared():

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from conftest import FIRST_BOX, QUICK_FIT, Planted, plant, precision
 from PIL import Image
+from planted import FIRST_BOX, QUICK_FIT, Planted, plant, precision
 
 import inrexp
 from inrexp import Classifier, explain, load_classifier, load_picture

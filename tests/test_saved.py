@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK_FIT, Planted, plant
+from planted import QUICK_FIT, Planted, plant
 from test_house import FILES, PACKAGES, place
 
 import inrexp

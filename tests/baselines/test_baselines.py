@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import plant, precision
+from planted import plant, precision
 from torch import nn
 
 from inrexp import methods

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK_FIT, Planted, hears_ctrl_c
+from conftest import hears_ctrl_c
 from matplotlib.figure import Figure
 from PIL import Image
+from planted import QUICK_FIT, Planted
 
 import inrexp
 from inrexp.commands import arguments, cli, study
@@ -191,10 +192,11 @@ def test_a_figure_that_cannot_be_written_leaves_no_half_of_it(
     assert [path for path in (tmp_path / "out").iterdir() if path.suffix == ".png"] == []
 
 
-def test_a_film_of_the_growing_mask_comes_on_request(picture: Path, tmp_path: Path):
+def test_a_film_of_the_growing_mask_comes_on_request(picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(command, "FRAMES", 5)
     assert run(picture, "--preset", "brief", "--animate", "--out", tmp_path) == 0
     with Image.open(tmp_path / f"{picture.stem}.webp") as film:
-        assert film.n_frames == command.FRAMES
+        assert film.n_frames == 5
 
 
 def test_unknown_words_are_refused_by_the_parser(capsys: pytest.CaptureFixture):

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import QUICK_FIT, Planted, plant
+from planted import QUICK_FIT, Planted, plant
 
 from inrexp import explain, explain_many, figures, grad_cam
 from inrexp.explanation import Explanation

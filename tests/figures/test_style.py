@@ -7,11 +7,11 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK_FIT, Planted, plant
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from nbclient import NotebookClient
 from PIL import Image
+from planted import QUICK_FIT, Planted, plant
 
 from inrexp import explain, figures
 from inrexp.explanation import Explanation

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import Planted
+from planted import Planted
 from torch import nn
 
 from inrexp.datasets.pictures import load_picture

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import plant
+from planted import plant
 from torch import nn
 
 from inrexp import methods

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import plant, precision
+from planted import plant, precision
 
 from inrexp.explanation import Explanation
 from inrexp.methods import extremal_perturbation, rescaled_to

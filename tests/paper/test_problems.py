@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import QUICK_FIT
+from planted import QUICK_FIT
 
 from inrexp.models.classifier import Target
 from inrexp.paper.presets import EXTREMAL_PERTURBATION

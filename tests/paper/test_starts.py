@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 import torch
-from conftest import FIRST_BOX, QUICK_FIT, SECOND_BOX, Planted, plant, precision
+from planted import FIRST_BOX, QUICK_FIT, SECOND_BOX, Planted, plant, precision
 from torch import nn
 
 from inrexp.methods import explain, explain_batch

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from conftest import QUICK_FIT, plant
+from planted import QUICK_FIT, plant
 from test_run import PLAN, PLANTED, planted_dataset
 
 from inrexp.models.classifier import Classifier

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK_FIT, hears_ctrl_c, plant
+from conftest import hears_ctrl_c
 from PIL import Image
+from planted import QUICK_FIT, plant
 
 from inrexp.commands import cli
 from inrexp.datasets.samples import Dataset, Sample, Truth

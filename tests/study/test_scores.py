@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK_FIT
+from planted import QUICK_FIT
 from test_run import PLAN, PLANTED, PlantedSample, go, planted_dataset, table
 
 from inrexp.comparison import METHODS

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 import torch
-from conftest import QUICK_FIT, plant
+from planted import QUICK_FIT, plant
 
 from inrexp.datasets.samples import Truth
 from inrexp.methods import explain

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import QUICK_FIT, plant
 from PIL import Image
+from planted import QUICK_FIT, plant
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from inrexp.methods import explain
@@ -35,6 +35,7 @@ SETTINGS = {
 }
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("book"),
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: make chromium (apt-get install chromium, as root)"),
 ]
 
@@ -212,16 +213,6 @@ def test_a_perturbation_that_nobody_measured_is_measured_by_the_kernel(page: Pag
         page.wait_for_timeout(200)
     assert explorer.root.locator("select[data-key=outside]").input_value() == "blur 5 px"
     page.screenshot(path=SCREENSHOTS / "6_another_blur.png")
-
-
-@pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The book as `make book` builds it."""
-    out = tmp_path_factory.mktemp("book")
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", str(out / "cache"), str(ROOT / "book")]
-    answer = subprocess.run([*command, str(out / "site")], capture_output=True, text=True, timeout=600)
-    assert answer.returncode == 0, answer.stderr
-    return out / "site"
 
 
 @dataclass

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK_FIT, plant
 from ipywidgets.widgets.widget import _instances
 from PIL import Image
+from planted import QUICK_FIT, plant
 
 from inrexp.datasets.pictures import to_picture
 from inrexp.explanation import Explanation
