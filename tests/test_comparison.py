@@ -146,5 +146,5 @@ def test_a_method_of_ones_own_travels_to_a_clusters_workers(tmp_path: Path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(notebook_13())
     study = ["study", str(tmp_path / "study"), "--plugin", str(plugin), "--methods", "integrated_gradients"]
-    study += ["--option", "integrated_gradients.steps=2", "--limit", "2", "--curve-steps", "2", "--device", "cpu"]
+    study += ["--option", "integrated_gradients.steps=2", "--limit", "1", "--curve-steps", "2", "--device", "cpu"]
     assert cli.main([*study, "--cluster", "local:1"]) == 0

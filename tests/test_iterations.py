@@ -41,7 +41,7 @@ def patch_of(planted, mask) -> int:
 
 @pytest.fixture(scope="module")
 def three():
-    from conftest import FIRST_BOX, SECOND_BOX, plant
+    from planted import FIRST_BOX, SECOND_BOX, plant
 
     planted = plant((FIRST_BOX, SECOND_BOX))
     return planted, many(planted, n=3, seed=1, stop=False)

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = {
-    "explain": ["explain", "coffee", "--steps", "30", "--device", "cpu"],
+    "explain": ["explain", "coffee", "--steps", "5", "--device", "cpu"],
     "check": ["data", "check", "packaged"],
     "missing": ["data", "check", "voc07"],
     "run": ["run", "fig1"],

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
 from PIL import Image
+from toy_notebook import write_notebook
 
 from inrexp.commands import cli, execution, notebooks
 
@@ -32,13 +32,9 @@ CELLS = [
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Notebooks of a clone: 01_tiny_example.ipynb, not executed yet."""
-    cells = [nbformat.v4.new_markdown_cell("# Tiny\n\nA toy. About 1 minute on two CPU cores.")]
-    cells += [nbformat.v4.new_code_cell(text) for text in CELLS]
-    cells[1].metadata["tags"] = ["parameters"]
     there = tmp_path / "notebooks"
     there.mkdir()
-    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), there / "01_tiny_example.ipynb")
+    write_notebook(there / "01_tiny_example.ipynb", "Tiny", *CELLS)
     return there
 
 
@@ -131,9 +127,7 @@ def test_a_run_leaves_the_committed_notebook_and_a_quick_one_the_full_figure(
 ):
     monkeypatch.setenv("INREXP_FIGURES", str(tmp_path / "figures"))
     saves = "\nfrom inrexp import figures\nfigures.save_figure(figure, 'tiny', quick=QUICK)"
-    content = nbformat.read(tiny.path, as_version=4)
-    content.cells[-1].source += saves
-    nbformat.write(content, tiny.path)
+    write_notebook(tiny.path, "Tiny", *CELLS[:-1], CELLS[-1] + saves)
     tiny, before = notebooks.read(tiny.path), tiny.path.read_bytes()
 
     def run(**options) -> Path:

@@ -8,10 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from papermill.iorw import load_notebook_node
-from papermill.parameterize import parameterize_notebook
-from traitlets.config import Config
 
 from inrexp.claims import REHEARSAL
 from inrexp.commands import cli, execution, notebooks, rehearsal
@@ -90,6 +86,11 @@ def full_values(notebook: notebooks.Notebook, request: pytest.FixtureRequest) ->
 
 def execute(path: Path, values: dict[str, Any], folder: Path) -> None:
     """Every code cell, in a shell of this process; no kernel has to start."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
+    from traitlets.config import Config
+
     places = {"INREXP_FIGURES": "figures", "INREXP_EXPLANATIONS": "explanations", "IPYTHONDIR": "ipython"}
     os.environ.update({name: str(folder / place) for name, place in places.items()} | {REHEARSAL: "1"})
     os.chdir(path.parent)
@@ -112,6 +113,8 @@ PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
     "path", [pytest.param(path, marks=pytest.mark.xdist_group(group(path)), id=path.stem) for path in PATHS]
 )
 def test_the_full_path_of_a_notebook_runs_to_its_end(path: Path, tmp_path: Path, request: pytest.FixtureRequest):
+    import papermill.iorw  # noqa: F401  # it takes seconds: once here, not in each process
+
     notebook = notebooks.read(path)
     assert apart(execute, path, full_values(notebook, request), tmp_path) == 0
     for name in notebook.figures:

@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-import nbformat
 import pytest
 import toy_work
 from conftest import hears_ctrl_c
+from toy_notebook import write_notebook
 
 from inrexp.commands import schedule
 from inrexp.commands.notebooks import Notebook
@@ -111,13 +111,6 @@ if __name__ == "__main__":
 """
 
 
-def _write_notebook(path: Path, *cells: str) -> None:
-    made = [nbformat.v4.new_markdown_cell("# Toy\n\nAbout 1 minute.")] + [nbformat.v4.new_code_cell(c) for c in cells]
-    made[1].metadata["tags"] = ["parameters"]
-    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=made, metadata=kernel), path)
-
-
 @pytest.mark.slow
 def test_an_interrupted_run_leaves_nothing_half_written_and_resumes(tmp_path: Path):
     folder = tmp_path / "notebooks"
@@ -126,8 +119,8 @@ def test_an_interrupted_run_leaves_nothing_half_written_and_resumes(tmp_path: Pa
     waits = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
     waits += f"while not os.path.exists({str(flag)!r}): time.sleep(0.1)"
     saves = SAVES.replace("FOLDER", str(tmp_path)).replace("NAME", "swift")
-    _write_notebook(folder / "01_swift.ipynb", PARAMETERS, saves)
-    _write_notebook(folder / "02_slow.ipynb", PARAMETERS, waits)
+    write_notebook(folder / "01_swift.ipynb", "Swift", PARAMETERS, saves)
+    write_notebook(folder / "02_slow.ipynb", "Slow", PARAMETERS, waits)
     script = tmp_path / "runner.py"
     script.write_text(RUNNER)
     command = [sys.executable, str(script), str(folder), "run", "all", "--jobs", "2", "--device", "cpu", "--resume"]

@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from nbclient import NotebookClient
 from PIL import Image
 from planted import QUICK_FIT, Planted, plant
 
@@ -195,6 +193,9 @@ def test_a_figure_that_fails_leaves_the_old_one(tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_notebook_shows_every_figure_not_only_the_first():
+    import nbformat  # it takes seconds, and only this test needs it
+    from nbclient import NotebookClient
+
     cells = ["from inrexp import figures\nfigures.panels(1, 1);", "figures.panels(1, 2);", "figures.panels(1, 3);"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     NotebookClient(notebook, kernel_name="python3", timeout=120).execute()

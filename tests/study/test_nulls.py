@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import QUICK_FIT
+from planted import QUICK_FIT
 from test_run import PLANTED, planted_dataset
 from test_scores import a_map
 

@@ -36,7 +36,12 @@ from inrexp.study.run import compute, run_study
 from inrexp.study.store import Results
 
 PLANTED = plant()
-COMMAND = Path(sys.executable).parent / "inrexp"
+SHORTENED = """
+import sys
+from inrexp.commands import cli, rehearsal
+rehearsal.shorten()
+sys.exit(cli.main(sys.argv[1:]))
+"""
 PLAN = StudyPlan(
     dataset="planted",
     methods=("inr", "extremal_perturbation", "grad_cam", "rise"),
@@ -492,13 +497,15 @@ def test_the_command_refuses_in_one_line_and_leaves_nothing(words, message, plan
 
 
 @pytest.mark.slow
-def test_the_real_command_killed_interrupted_and_resumed_equals_one_run(tmp_path: Path):
+def test_the_command_killed_interrupted_and_resumed_equals_one_run(tmp_path: Path):
+    """Lite0 on two pictures, as a reader starts it, but for pictures of a quarter of the pixels."""
+
     def command(folder: str) -> list[str]:
         words = (
             "--limit 2 --seeds 2 --iterations 2 --curve-steps 2 --device cpu --option inr.steps=2 "
             "--option extremal_perturbation.steps=1 --option rise.masks=16"
         )
-        return [str(COMMAND), "study", str(tmp_path / folder), *words.split()]
+        return [sys.executable, "-c", SHORTENED, "study", str(tmp_path / folder), *words.split()]
 
     for rows, number in ((2, signal.SIGKILL), (5, signal.SIGINT), (9, signal.SIGKILL)):
         process = subprocess.Popen(command("killed"), stderr=subprocess.PIPE, preexec_fn=hears_ctrl_c)
