@@ -41,7 +41,8 @@ SHORTEST, LONGEST = 50, 300  # lines of a module
 TOO_LONG: set[str] = set()
 TOO_SHORT = {"claims", "seeds", "paper.smallest_area", "paper.outcome", "datasets.named", "models.randomise"}
 UPWARDS: set[tuple[str, str]] = set()
-TESTS_OF_SEVERAL = {"study/test_faults", "widgets/test_browser"}  # beside those that are named after a module or a room
+# Beside those that are named after a module or a room; two modules are called claims, and no two tests may be.
+TESTS_OF_SEVERAL = {"figures/test_drawn_claims", "study/test_faults", "widgets/test_browser"}
 
 
 def dotted(path: Path) -> str:
@@ -116,6 +117,12 @@ def test_what_computes_does_not_draw(module: str):
 def test_nothing_seeds_or_draws_from_the_global_generator(module: str):
     source = FILES[module].read_text()
     assert not re.search(r"torch\.manual_seed|np\.random\.(seed|rand)|random\.seed|seed_everything", source)
+
+
+def test_no_two_modules_of_tests_have_one_name():
+    """pytest imports them by their name alone, and stops where a second one has it."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py")]
+    assert sorted(set(names)) == sorted(names)
 
 
 def test_the_tests_mirror_the_tree():
