@@ -1,8 +1,10 @@
 """Drawing only: masks over areas, seeds and methods (figures 1, 3 and 4), the scheme (figure 2), and leaks."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -23,6 +25,7 @@ from inrexp.figures.style import (
 BOLD = "p: the network's probability of the class, bold where it is half of the whole picture's or more."
 NULL = "IoU: overlap with the first mask of the row."
 GAP = 0.1  # of a panel, between two groups
+INSET = 0.32  # of a panel, the side of a small map in its corner
 
 
 def overlay(one: Shown) -> Figure:
@@ -114,11 +117,20 @@ def _heading(axes: Axes, words: str) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1))
 
 
+def _emptiest_corner(mask: torch.Tensor) -> tuple[float, float]:
+    """Lower left of a square inset, in shares of the panel, in the corner where the mask (1, 1, h, w) keeps least."""
+    height, width = (math.ceil(INSET * side) for side in mask.shape[-2:])
+    rows = {0.0: slice(-height, None), 1 - INSET: slice(None, height)}  # the panel's y grows upwards
+    columns = {1 - INSET: slice(-width, None), 0.0: slice(None, width)}
+    kept = {(x, y): float(mask[..., rows[y], columns[x]].sum()) for y in rows for x in columns}
+    return min(kept, key=kept.__getitem__)  # of equal ones the lower right comes first
+
+
 def methods_grid(rows: Mapping[str, Mapping[str, Shown]]) -> Figure:
     """Figure 4: pictures down, methods across, all masks at one area and judged under one fill.
 
     rows: name of the picture or model -> name of the method -> its mask, as `shown` gives it with one `judge` a row.
-    The first column is the picture; a saliency map stands small in the corner of its mask.
+    The first column is the picture; a saliency map stands small in the corner that its mask leaves emptiest.
     """
     first = next(iter(rows.values()))
     with style():
@@ -131,8 +143,7 @@ def methods_grid(rows: Mapping[str, Mapping[str, Shown]]) -> Figure:
                 draw_outline(panel, mask.image, mask.mask)
                 probability(panel, mask, _if_other_area(mask))
                 if mask.scores is not None:
-                    inset = panel.inset_axes((0.68, 0.0, 0.32, 0.32))
-                    draw_mask(inset, mask.scores)
+                    draw_mask(panel.inset_axes((*_emptiest_corner(mask.mask), INSET, INSET)), mask.scores)
         for panel, method in zip(axes[0, 1:], first, strict=True):
             panel.set_title(f"{method}\n{panel.get_title()}")
     area = next(iter(first.values())).kept

@@ -253,4 +253,5 @@ def _method_in_words(found: Attribution) -> str:
     label = method.label if method else "INR" if found.config.is_field else "Free masks"
     preset = found.preset.removeprefix(method.name if method else "").strip("_, ").replace("_", " ") or "as published"
     passes = len(found.history["loss"]) * found.config.masks_per_step
+    preset = preset.replace("quick", "the short way").replace(", changed", " with other settings")
     return f"{label} ({preset}, {passes} passes)"

@@ -91,8 +91,8 @@ def caption(table: Table) -> str:
         *_of_equal(table.rows),
         "Each number is a mean over seeds, then over pictures; n is the number of pictures.",
         f"Brackets [ ] hold the {LEVEL:.0%} percentile bootstrap over pictures, with {RESAMPLES} resamples.",
-        f"The precision of masks is that of the mask at a*, cut at {_settings(table.rows, 'cut')}, over the pictures "
-        f"that have an a*. The threshold of a* is {_settings(table.rows, 'threshold')}.",
+        *_of_masks(table.rows),
+        f"The threshold of a* is {_settings(table.rows, 'threshold')}.",
         *_of_lists(table.rows),
         *_of_maps(table.rows),
         "The table counts the runs that have no a*, whose fit collapsed (or diverged) and so left no explanation, or "
@@ -133,6 +133,14 @@ def _of_lists(rows: pd.DataFrame) -> list[str]:
     found = [(dataset, chose(runs["sample"])) for dataset, runs in rows.groupby("dataset")]
     said = "; ".join(f"{dataset}, {words}" for dataset, words in found if words)
     return [f"Pictures, by the lists of those on which settings were chosen: {said}."] if said else []
+
+
+def _of_masks(rows: pd.DataFrame) -> list[str]:
+    """The sentence on masks of an area; none for a table of saliency maps alone."""
+    cut = _settings(rows, "cut")
+    if cut == NONE:
+        return []
+    return [f"The precision of masks is that of the mask at a*, cut at {cut}, over the pictures that have an a*."]
 
 
 def _of_maps(rows: pd.DataFrame) -> list[str]:

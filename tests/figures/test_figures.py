@@ -18,6 +18,7 @@ from PIL import Image
 from inrexp import figures
 from inrexp.figures import SchemeSteps, Shown, Surroundings
 from inrexp.figures import tables as table_figures
+from inrexp.figures.masks import INSET, _emptiest_corner
 from inrexp.figures.several import region_colours
 from inrexp.figures.shown import exactly
 from inrexp.files import DATA
@@ -254,3 +255,14 @@ def test_a_film_has_a_frame_for_each_mask_and_stays_small(tmp_path: Path):
     assert path.stat().st_size < 1_000_000
     with pytest.raises(ValueError, match="two masks or more"):
         figures.film(grown[:1], path)
+
+
+def test_a_small_map_stands_where_the_mask_keeps_least():
+    mask = torch.zeros(1, 1, 100, 100)
+    assert _emptiest_corner(mask) == (1 - INSET, 0.0)  # all alike: the lower right
+    mask[..., 60:, 60:] = 1  # lower right
+    assert _emptiest_corner(mask) == (0.0, 0.0)
+    mask[..., 60:, :] = 1
+    assert _emptiest_corner(mask) == (1 - INSET, 1 - INSET)
+    mask[..., 60:] = 1
+    assert _emptiest_corner(mask) == (0.0, 1 - INSET)
