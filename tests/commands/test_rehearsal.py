@@ -78,8 +78,17 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def reads_a_study(notebook: notebooks.Notebook) -> bool:
+    return str(notebook.defaults.get("RESULTS")).endswith("rows.csv")
+
+
 def full_values(notebook: notebooks.Notebook, request: pytest.FixtureRequest) -> dict[str, Any]:
-    given = {"RESULTS": str(request.getfixturevalue("small_study"))} if "RESULTS" in notebook.defaults else {}
+    """RESULTS: the small study where one study is read; where a folder of several is, the committed one."""
+    given = {}
+    if reads_a_study(notebook):
+        given["RESULTS"] = str(request.getfixturevalue("small_study"))
+    elif "RESULTS" in notebook.defaults:
+        given["RESULTS"] = notebook.defaults["RESULTS"]
     full = notebooks.settings(notebook, given, full=True, device="cpu" if notebook.kinds["DEVICE"] else None)
     return rehearsal.cut(notebook.defaults, full)
 
@@ -102,7 +111,7 @@ def execute(path: Path, values: dict[str, Any], folder: Path) -> None:
 
 def group(path: Path) -> str:
     """Notebooks are tests of their own for two processes; those that share the small study stay together."""
-    return "tables" if "RESULTS" in notebooks.read(path).defaults else path.stem
+    return "tables" if reads_a_study(notebooks.read(path)) else path.stem
 
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
