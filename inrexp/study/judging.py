@@ -17,6 +17,7 @@ HOLDS, IN_PART, FAILS, UNTESTED = "holds", "holds in part", "does not hold", "ca
 UNMEASURED = "not measured yet"  # the rows are missing; this is no verdict
 VERDICTS = (HOLDS, IN_PART, FAILS, UNTESTED)
 MARGIN = 0.05  # a difference that is surely smaller than this counts as none
+FEWEST = 8  # pictures that decide: a bootstrap of fewer knows too little of the spread, of three alike ones nothing
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ class Part:
 class Number:
     """A part with its mean over pictures and the interval of that mean at this level.
 
-    says: what the rule says of it (HOLDS, FAILS, UNTESTED, or UNMEASURED without pictures); "" without a rule.
+    says: what the rule says of it (HOLDS, FAILS, UNTESTED where the pictures do not decide or are fewer than `FEWEST`,
+        UNMEASURED without pictures); "" without a rule.
     """
 
     part: Part
@@ -125,7 +127,7 @@ def _number(part: Part, level: float) -> Number:
         return Number(part, np.nan, np.nan, np.nan, 0, level, UNMEASURED if part.rule else "")
     mean = float(values.mean())
     low, high = interval(values, level) if part.signed else _ends(values, level)
-    decided = part.rule.judge(mean, low, high) if part.rule and not np.isnan(low) else UNTESTED
+    decided = part.rule.judge(mean, low, high) if part.rule and len(values) >= FEWEST else UNTESTED
     return Number(part, mean, low, high, len(values), level, decided if part.rule else "")
 
 

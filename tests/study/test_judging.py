@@ -60,9 +60,10 @@ def test_a_share_of_all_pictures_is_not_certain():
     assert (none.low, none.high) == (0.0, 0.0)
 
 
-def test_one_picture_decides_nothing():
-    (number,) = judging.measured([part(0.9, rule=above(0))])
-    assert number.says == UNTESTED
+def test_few_pictures_decide_nothing_however_alike_they_are():
+    (few,) = judging.measured([part(*[1.0] * (judging.FEWEST - 1), rule=above(0))])
+    (enough,) = judging.measured([part(*[1.0] * judging.FEWEST, rule=above(0))])
+    assert (few.says, enough.says) == (UNTESTED, HOLDS)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_one_picture_decides_nothing():
     ],
 )
 def test_a_verdict_follows_from_the_numbers(said: list[str], verdict: str):
-    values = {HOLDS: [0.1, 0.11], FAILS: [-0.1, -0.11], UNTESTED: [-0.5, 0.6], UNMEASURED: []}
+    values = {HOLDS: [0.1, 0.11] * 4, FAILS: [-0.1, -0.11] * 4, UNTESTED: [-0.5, 0.6] * 4, UNMEASURED: []}
     numbers = judging.measured([part(*values[one], rule=above(0)) for one in said] + [part()])
     assert [number.says for number in numbers[:-1]] == said
     assert judging.verdict(numbers) == verdict

@@ -9,12 +9,18 @@ from ledger_rows import STANDIN, run, write
 
 from inrexp.commands import cli
 from inrexp.files import DATA
-from inrexp.study import ledger
+from inrexp.study import judging, ledger
 from inrexp.study.evidence import read_evidence
 from inrexp.study.judging import FAILS, HOLDS, IN_PART, UNMEASURED, UNTESTED, VERDICTS, Part, above, measured
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+
+
+@pytest.fixture
+def two_pictures_decide(monkeypatch: pytest.MonkeyPatch):
+    """The toys have two or three pictures; `test_judging` holds how many decide."""
+    monkeypatch.setattr(judging, "FEWEST", 2)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +80,7 @@ def test_a_claim_without_rows_names_the_command_that_makes_them(tmp_path: Path):
     assert ledger.summary([one]).endswith("| **not measured yet** | run `make rows` | [07](notebooks/07_t.ipynb) |")
 
 
+@pytest.mark.usefixtures("two_pictures_decide")
 def test_a_line_has_the_key_number_and_a_block_has_all(tmp_path: Path):
     one = ledger.assess(claim(0.1, 0.1), read_evidence(tmp_path))
     line = r"| 1 | A claim | 4.1 | **holds** | x less y\*: +0.10 [+0.10, +0.10], n = 2 | 07 |"
@@ -83,6 +90,7 @@ def test_a_line_has_the_key_number_and_a_block_has_all(tmp_path: Path):
     assert r"| x less y\* | +0.10 [+0.10, +0.10], n = 2 | above 0 | holds |" in text
 
 
+@pytest.mark.usefixtures("two_pictures_decide")
 def test_a_claim_that_holds_in_part_shows_what_holds_and_what_does_not():
     rule = above(0)
     parts = [Part(name, pd.Series(v, dtype=float), rule) for name, v in (("bad", [-0.1, -0.1]), ("good", [0.1, 0.1]))]
@@ -108,6 +116,7 @@ def test_a_page_needs_its_two_marks_once_and_in_order():
             ledger.between_marks(wrong, "new")
 
 
+@pytest.mark.usefixtures("two_pictures_decide")
 def test_the_command_prints_and_writes_what_fresh_rows_say(tmp_path: Path, capsys: pytest.CaptureFixture):
     methods = ("inr", "extremal_perturbation", "grad_cam", "rise")
     scores = dict(zip(methods, (0.8, 0.4, 0.4, 0.4), strict=True))

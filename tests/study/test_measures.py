@@ -5,12 +5,18 @@ from pathlib import Path
 import pytest
 from ledger_rows import STANDIN, VOC, controls, fitted, nulls, run, write
 
-from inrexp.study import measures
+from inrexp.study import judging, measures
 from inrexp.study.evidence import LATTICES, PAPER, Evidence, read_evidence
 from inrexp.study.judging import FAILS, HOLDS, UNMEASURED, UNTESTED, Number, measured
 
 OTHERS = ("extremal_perturbation", "grad_cam", "rise", "centred_disc")
 PICTURES = [f"x/{number}" for number in range(20)]
+
+
+@pytest.fixture(autouse=True)
+def two_pictures_decide(monkeypatch: pytest.MonkeyPatch):
+    """The toys have two or three pictures; `test_judging` holds how many decide."""
+    monkeypatch.setattr(judging, "FEWEST", 2)
 
 
 def judged(name: str, found: Evidence) -> list[Number]:
