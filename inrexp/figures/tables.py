@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from inrexp.figures.shown import MODELS, counted
 from inrexp.figures.style import LINES, WIDTH, style
 from inrexp.metrics import HIT
+from inrexp.paper.smallest_area import PAPER_AREAS
 from inrexp.study.tables import by_picture, in_paper_order, iterations, of_several
 
-NONE = "none"  # no area in range suffices
 DATASETS = {
     "packaged": "packaged pictures",
     "imagenet-s50": "ImageNet-S50",
@@ -91,20 +91,22 @@ def _marks() -> list[Line2D]:
 
 
 def smallest_areas(rows: pd.DataFrame) -> Figure:
-    """How many of a method's runs have which a* (eq. 5), and how many have none; failed runs are left out."""
+    """The share of a method's runs whose a* (eq. 5) is an area or less; a run without one counts in no area's share.
+
+    Failed runs are left out. The steps of a method that has masks of few areas lie at these.
+    """
     runs = in_paper_order(rows[(rows["iteration"] == 1) & ~rows["failed"]])
-    names = [*(f"{area:g}" for area in sorted(runs["area"].dropna().unique())), NONE]
-    kept = runs["area"].map(lambda area: NONE if pd.isna(area) else f"{area:g}")
-    runs = runs.assign(star=pd.Categorical(kept, names))
+    largest = runs["area"].max() if runs["area"].notna().any() else max(PAPER_AREAS)
+    runs = runs.assign(star=runs["area"].fillna(2.0))  # beyond every area
     colours = _palette(runs)
     with style():
         figure, panels = _panels(runs, height=2.3)
         for axes, part in panels:
-            sns.histplot(
-                part, x="star", hue="variant", hue_order=list(colours), palette=colours, ax=axes, stat="proportion",
-                common_norm=False, multiple="dodge", shrink=0.85, edgecolor="none", alpha=1,
-            )  # fmt: skip
-            axes.set(xlabel="a* (fraction of the picture)", ylabel="share of the runs", ylim=(0, 1))
+            sns.ecdfplot(
+                part, x="star", hue="variant", hue_order=list(colours), palette=colours, ax=axes, linewidth=1.6
+            )
+            axes.set(xlabel="area, as a fraction of the picture", ylabel="share with a* up to here", ylim=(0, 1.02))
+            axes.set_xlim(0, 1.02 * largest)
         _one_legend(figure)
     return figure
 
