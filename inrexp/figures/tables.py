@@ -54,10 +54,8 @@ def precision_by_iteration(rows: pd.DataFrame, *, measure: str = "precision") ->
     for (_, model, name), group in of_several(rows).groupby(["dataset", "model", "variant"]):
         for number, runs in iterations(group).items():
             line = number if number == "best" else f"iteration {number}"
-            means = by_picture(
-                runs.assign(iteration=1), measure
-            )  # the best of a picture's seeds may be of any iteration
-            found.append(means.assign(line=line, model=f"{model}, {name}"))
+            means = by_picture(runs.assign(iteration=1), measure)  # the best of a picture's may be of any iteration
+            found.append(means.assign(line=line, model=f"{MODELS.get(model, model)}, {name}"))
     return _spread(pd.concat(found), measure)
 
 
