@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from inrexp.figures.style import LINES, WIDTH, style
+from inrexp.study.judging import FAILS, HOLDS, OF_A_NUMBER, UNTESTED
 
 # What the rule says of a number: colour and marker, so that no reader depends on the colour.
-LOOKS = {"holds": (LINES[0], "o"), "does not hold": (LINES[1], "s"), "cannot be tested here": ("0.55", "D")}
-WORDS = {"holds": "holds", "does not hold": "does not hold", "cannot be tested here": "too few pictures to tell"}
+LOOKS = {HOLDS: (LINES[0], "o"), FAILS: (LINES[1], "s"), UNTESTED: ("0.55", "D")}
 FURTHEST = 1.05  # multiples, such as seconds over seconds, do not fit the axis
 
 
@@ -44,7 +44,7 @@ def intervals(numbers: pd.DataFrame) -> Figure:
 def _marks() -> list[Line2D]:
     """What each mark of `intervals` means."""
     marks = [
-        Line2D([], [], color=colour, marker=marker, markersize=4, label=WORDS[says])
+        Line2D([], [], color=colour, marker=marker, markersize=4, label=OF_A_NUMBER[says])
         for says, (colour, marker) in LOOKS.items()
     ]
     return [*marks, Line2D([], [], color="0.4", linestyle="", marker="|", markersize=8, label="bound of the rule")]

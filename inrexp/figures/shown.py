@@ -252,6 +252,6 @@ def _method_in_words(found: Attribution) -> str:
     method = next((one for one in METHODS.values() if name in one.presets), None)
     label = method.label if method else "INR" if found.config.is_field else "Free masks"
     preset = found.preset.removeprefix(method.name if method else "").strip("_, ").replace("_", " ") or "as published"
-    passes = len(found.history["loss"]) * found.config.masks_per_step
     preset = preset.replace("quick", "the short way").replace(", changed", " with other settings")
+    passes = len(found.history["loss"]) * found.config.masks_per_step
     return f"{label} ({preset}, {passes} passes)"

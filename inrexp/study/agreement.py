@@ -14,6 +14,7 @@ import torch
 
 from inrexp.comparison import METHODS
 from inrexp.paper.masks import keep_largest
+from inrexp.study.controls import stored
 from inrexp.study.store import Results
 
 AREA = 0.1  # of the methods' masks, as in figure 4
@@ -35,7 +36,7 @@ def agreement(folder: "str | Path", *, seed: int = 0) -> pd.DataFrame:
         found = []
         for key in dict.fromkeys((row["dataset"], row["sample"]) for row in rows):
             own = [row for row in rows if (row["dataset"], row["sample"]) == key]
-            first = {_name(row): _of_area(store.masks(row["key"])) for row in own if row["iteration"] == 1}
+            first = {_name(row): _of_area(store, row["key"]) for row in own if row["iteration"] == 1}
             masks = {name: mask for name, mask in first.items() if mask is not None}
             for one, other in combinations(masks, 2):
                 found.append(_row(key, "methods", one, other, AREA, masks[one], masks[other]))
@@ -59,13 +60,10 @@ def _name(row: Mapping[str, Any]) -> str:
     return f"{row['method']}, {row['preset']}" if row["preset"] else row["method"]
 
 
-def _of_area(masks: Mapping[str, np.ndarray]) -> np.ndarray | None:
+def _of_area(store: Results, key: str) -> np.ndarray | None:
     """The mask of AREA, or the largest values of a map, as (h, w) bool; None where a row has neither."""
-    given = masks.get("map", masks.get(f"{AREA:g}"))
-    if given is None:
-        return None
-    values = torch.from_numpy(given.astype(np.float32))[None, None]
-    return keep_largest(values, torch.tensor([AREA]))[0, 0].numpy() > 0
+    ranking = stored(store, key, [AREA]).get(AREA)
+    return None if ranking is None else keep_largest(ranking, torch.tensor([AREA]))[0, 0].numpy() > 0
 
 
 def _row(

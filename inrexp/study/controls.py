@@ -201,7 +201,7 @@ def control_table(rows: pd.DataFrame) -> pd.DataFrame:
     rows: those of `run_controls`.
     """
     rows = rows.assign(relative=rows["probability"] / rows["unmasked"])
-    rows["photograph"] = [photographs(dataset, [name])[0] for dataset, name in rows[["dataset", "picture"]].to_numpy()]
+    rows["photograph"] = photographs(rows["dataset"], rows["picture"])
     lines = []
     for (dataset, area, method), runs in rows.groupby(["dataset", "area", "method"], sort=False):
         known = runs[runs["unmasked"] >= RECOGNISED]

@@ -6,7 +6,7 @@ an a* has the end of the range, 20 %, and a fit that collapsed has no a* and kee
 half of the unmasked probability, whatever threshold the study had.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -69,13 +69,20 @@ def by_photograph(runs: pd.DataFrame, measure: str) -> pd.Series:
 
     Several pairs of VOC show one photograph, and what happens to one of them is no evidence independent of the others.
     """
-    means = per_picture(runs, measure)
-    return means.groupby(photographs(runs["dataset"].iloc[0], list(means.index)) if len(means) else "sample").mean()
+    return over_photographs(per_picture(runs, measure), runs)
 
 
-def photographs(dataset: str, samples: Sequence[str]) -> list[str]:
-    """The photograph of each sample, by name: VOC's "000014/bus" and "000014/car" are of 000014."""
-    return [name.rpartition("/")[0] or name for name in samples] if family(dataset) == "voc" else list(samples)
+def over_photographs(values: pd.Series, runs: pd.DataFrame) -> pd.Series:
+    """The mean of each photograph's samples.  values: by sample, of runs on one data set."""
+    return values.groupby(photographs(runs["dataset"].iloc[:1].repeat(len(values)), values.index)).mean()
+
+
+def photographs(datasets: Iterable[str], samples: Iterable[str]) -> list[str]:
+    """The photograph of each sample, by data set and name: VOC's "000014/bus" and "000014/car" are of 000014."""
+    return [
+        name.rpartition("/")[0] or name if family(dataset) == "voc" else name
+        for dataset, name in zip(datasets, samples, strict=True)
+    ]
 
 
 def equal_area(table: Table) -> pd.DataFrame:

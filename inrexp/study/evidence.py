@@ -13,16 +13,18 @@ import pandas as pd
 
 from inrexp.comparison import METHODS
 from inrexp.datasets.lists import TUNED, read_names
-from inrexp.study.equal import RECOGNISED, judged
+from inrexp.paper.presets import DEFAULT
+from inrexp.study.equal import RECOGNISED, judged, over_photographs
 from inrexp.study.rows import IDENTITY, MEASURES, NUMBERS, OPTIONAL, read_rows, read_seconds, settings_of
 from inrexp.study.store import EQUAL_AREAS
-from inrexp.study.tables import family
+from inrexp.study.tables import family, per_picture
 
 FIELD = next(iter(METHODS))  # the paper's own method
 OF_PAPER = [name for name, method in METHODS.items() if method.published is not None]
 TENTH = 0.1  # the area of the figures' masks
 IMAGENET, VOC = "imagenet-s", "voc"
-PAPER, LATTICES, PRESET = "paper, 4000 passes", "extremal perturbations, quick", "crisp"  # of variants.csv
+PAPER, LATTICES, PRESET = "paper, 4000 passes", "extremal perturbations, quick", DEFAULT  # of variants.csv
+HALF = "crisp, level at 1/2"  # the default preset as it was when variants.csv compared weights, passes and starts
 SMOOTH = "paper, 300 passes"  # the paper's objective with a smoother field: Fourier scale 2, of the area 1/4
 COLUMNS = {
     "study": [*dict.fromkeys([*IDENTITY, "key", "label", "unmasked", *NUMBERS, *MEASURES, *OPTIONAL])],
@@ -71,22 +73,20 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 def _read_study(path: Path) -> pd.DataFrame:
     """The rows with more columns.
 
-    picture; seconds; found: 1 if there is an a*, by equal areas (`equal.judged`) where they were measured.
+    seconds; found: 1 if there is an a*, by equal areas (`equal.judged`) where they were measured.
     precision_equal, probability_equal: the mean over the equal areas.
     over_disc: the precision at a* less that of a centred disc of this area.
     """
     if not path.is_file():
-        added = ["variant", "failed", "collapsed", "picture", "seconds", "found", "over_disc"]
+        added = ["variant", "failed", "collapsed", "seconds", "found", "over_disc"]
         return pd.DataFrame(columns=[*COLUMNS["study"], *added, "precision_equal", "probability_equal"])
     rows, seconds = judged(read_rows(path)), read_seconds(path)
     timed = {} if seconds is None else dict(zip(seconds["key"], seconds["seconds"], strict=True))
-    is_voc = rows["dataset"].map(family) == VOC
     equal = {
         f"{measure}_equal": rows[[f"{measure}_at_{at}" for at in EQUAL_AREAS]].mean(axis=1, skipna=False)
         for measure in ("precision", "probability")
     }
     return rows.assign(
-        picture=rows["sample"].where(~is_voc, rows["sample"].str.split("/").str[0]),
         seconds=rows["key"].map(timed),
         found=rows["found"].fillna(rows["area"].notna().astype(float)).where(~rows["failed"]),
         over_disc=rows["precision_at_star"] - rows["disc_at_star"],
@@ -118,23 +118,9 @@ def _distance(runs: pd.DataFrame, method: str) -> int:
     return sum(own.get(name) != wanted for name, wanted in (published or {}).items())
 
 
-def by_picture(runs: pd.DataFrame, measure: str) -> pd.Series:
-    """The mean over seeds of each sample, then over the samples of each picture."""
-    return _over_pictures(_by_sample(runs, measure), runs)
-
-
 def difference(one: pd.DataFrame, other: pd.DataFrame, measure: str) -> pd.Series:
-    """One's measure less the other's on the samples of both, as a mean for each picture."""
-    return _over_pictures((_by_sample(one, measure) - _by_sample(other, measure)).dropna(), one)
-
-
-def _by_sample(runs: pd.DataFrame, measure: str) -> pd.Series:
-    return runs.dropna(subset=measure).groupby("sample")[measure].mean().astype(float)
-
-
-def _over_pictures(values: pd.Series, runs: pd.DataFrame) -> pd.Series:
-    picture = runs.drop_duplicates("sample").set_index("sample")["picture"]
-    return values.groupby(values.index.map(picture)).mean() if len(values) else values
+    """One's measure less the other's on the samples of both, as a mean for each photograph."""
+    return over_photographs((per_picture(one, measure) - per_picture(other, measure)).dropna(), one)
 
 
 def of_variant(found: Evidence, name: str, column: str, *, reported: bool = False) -> pd.Series:

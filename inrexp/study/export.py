@@ -142,9 +142,9 @@ def _basis(line: Mapping[Hashable, Any]) -> dict[str, str]:
 
 
 def markdown(table: Table) -> str:
-    blocks = [f"**Table {table.name[-1]}.** {_plain(caption(table))}"]
+    blocks = [f"**Table {table.name[-1]}.** {plain(caption(table))}"]
     for title, part in parts(table).items():
-        drawn = part.rename(columns=_plain).map(_plain).to_markdown(index=False, disable_numparse=True)
+        drawn = part.rename(columns=plain).map(plain).to_markdown(index=False, disable_numparse=True)
         blocks.append((f"{title}:\n\n" if title else "") + drawn)
     return "\n\n".join(blocks) + "\n"
 
@@ -193,7 +193,7 @@ def _iteration(number: str) -> str:
     return f"iteration {number}" if number.isdigit() else "best"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """The text with Markdown's special characters escaped, which tabulate does not do."""
     return text.replace("*", r"\*").replace("|", r"\|").replace("<", "&lt;").replace("_", r"\_")
 

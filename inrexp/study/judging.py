@@ -16,6 +16,7 @@ from inrexp.study.tables import LEVEL, interval
 HOLDS, IN_PART, FAILS, UNTESTED = "holds", "holds in part", "does not hold", "cannot be tested here"
 UNMEASURED = "not measured yet"  # the rows are missing; this is no verdict
 VERDICTS = (HOLDS, IN_PART, FAILS, UNTESTED)
+OF_A_NUMBER = {HOLDS: HOLDS, FAILS: FAILS, UNTESTED: "too few pictures to tell"}  # the words for one number of a claim
 MARGIN = 0.05  # a difference that is surely smaller than this counts as none
 FEWEST = 8  # pictures that decide: a bootstrap of fewer knows too little of the spread, of three alike ones nothing
 

@@ -15,7 +15,8 @@ import pandas as pd
 from inrexp.files import DATA, written_whole
 from inrexp.study import measures
 from inrexp.study.evidence import Evidence
-from inrexp.study.judging import HOLDS, IN_PART, UNMEASURED, UNTESTED, VERDICTS, Number, Part, measured, verdict
+from inrexp.study.export import plain
+from inrexp.study.judging import HOLDS, IN_PART, OF_A_NUMBER, UNMEASURED, VERDICTS, Number, Part, measured, verdict
 
 CLAIMS = DATA / "claims.toml"
 BEGIN, END = "<!-- the paper's claims -->", "<!-- end of the paper's claims -->"
@@ -118,7 +119,7 @@ def summary(ledger: Sequence[Assessed], folder: str | None = "notebooks/") -> st
     lines = [head, "|---|---|---|---|---|---|"]
     for place, one in enumerate(ledger, 1):
         name = one.claim.notebook
-        said = [_plain(f"{key.part.what}: {key}") for key in one.key if key.pictures]
+        said = [plain(f"{key.part.what}: {key}") for key in one.key if key.pictures]
         said += [f"run `{one.claim.command}`"] if one.verdict == UNMEASURED else []
         number = name.split("_")[0]
         link = number if folder is None else f"[{number}]({folder}{name}.ipynb)"
@@ -133,8 +134,8 @@ def block(one: Assessed, place: int) -> str:
     place: its number in the ledger, from 1.
     """
     claim = one.claim
-    said = [f"**{place}. {claim.title}** (section {claim.section}): **{one.verdict}**", f"> {_plain(claim.sentence)}"]
-    said.append(_plain(claim.tested))
+    said = [f"**{place}. {claim.title}** (section {claim.section}): **{one.verdict}**", f"> {plain(claim.sentence)}"]
+    said.append(plain(claim.tested))
     if one.numbers:
         said.append(_numbers(one.numbers))
     if one.verdict == UNMEASURED:
@@ -142,7 +143,7 @@ def block(one: Assessed, place: int) -> str:
     if claim.by_hand:
         said.append("This verdict is a judgement. It follows from no number.")
     if claim.takes:
-        said.append(_plain(claim.takes))
+        said.append(plain(claim.takes))
     return "\n\n".join([*said, f"Pictures of it: notebook {claim.notebook.split('_')[0]}."])
 
 
@@ -150,13 +151,8 @@ def _numbers(numbers: Sequence[Number]) -> str:
     lines = ["| number | mean and interval | wanted | says |", "|---|---|---|---|"]
     for one in (one for one in numbers if one.pictures or one.part.rule):  # what stands beside may be missing
         wanted = one.part.rule.words if one.part.rule else ""
-        says = "too few pictures to tell" if one.says == UNTESTED else one.says
-        lines.append(f"| {_plain(one.part.what)} | {one} | {wanted} | {says} |")
+        lines.append(f"| {plain(one.part.what)} | {one} | {wanted} | {OF_A_NUMBER.get(one.says, one.says)} |")
     return "\n".join(lines)
-
-
-def _plain(text: str) -> str:
-    return text.replace("*", r"\*").replace("|", r"\|").replace("<", "&lt;").replace("_", r"\_")
 
 
 def between_marks(text: str, table: str) -> str:

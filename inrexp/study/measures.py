@@ -3,20 +3,24 @@
 Every function takes the rows and returns parts, each a value for every picture with the rule that judges their mean.
 """
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from inrexp.comparison import METHODS
 from inrexp.study import evidence
-from inrexp.study.equal import RECOGNISED
+from inrexp.study.equal import RECOGNISED, by_photograph
 from inrexp.study.evidence import (
+    FIELD,
+    HALF,
     IMAGENET,
     LATTICES,
+    OF_PAPER,
     PAPER,
     PRESET,
     SMOOTH,
     VOC,
     Evidence,
-    by_picture,
     difference,
     runs_of,
 )
@@ -24,7 +28,12 @@ from inrexp.study.judging import Part, Rule, above, below, level, occurs
 from inrexp.study.tables import best, of_several
 from inrexp.study.variants import NEAR
 
-EP, CAM, RISE, DISC = "extremal_perturbation", "grad_cam", "rise", "centred_disc"
+# The methods that claims are about, by what their records say: those that fit masks, those that give a map, the control
+# that is not of the paper. The paper names the map that draws random masks first.
+FITTED = [name for name in OF_PAPER if METHODS[name].config is not None and name != FIELD]
+MAPS = sorted((name for name in OF_PAPER if METHODS[name].config is None), key=lambda name: not METHODS[name].draws)
+CONTROL = next(name for name, method in METHODS.items() if method.published is None)
+OTHERS = [name for name in OF_PAPER if name != FIELD]
 FILLS = {"black": "black", "grey": "grey", "blur_half": "half the blur", "blur_double": "twice the blur"}
 FILLS |= {"other_picture": "another picture's blur"}
 NULL = ("beside", "noise")  # the kinds of nulls.csv in which only the rounding differs
@@ -38,7 +47,7 @@ def sufficiency(found: Evidence) -> list[Part]:
     field = runs_of(found, IMAGENET)
     parts = [
         Part(f"{SETTING}: the mask at a*, cut, is still enough", evidence.kept_when_cut(found, PAPER), above(0.5)),
-        Part("INR: pictures that have an a*", by_picture(field, "found"), above(0.5)),
+        Part("INR: pictures that have an a*", by_photograph(field, "found"), above(0.5)),
     ]
     for name, words in FILLS.items():
         still = evidence.control(found, name, measure="enough")
@@ -46,9 +55,9 @@ def sufficiency(found: Evidence) -> list[Part]:
     for name, words in {"lite1": "EfficientNet-Lite1", "lite2": "EfficientNet-Lite2"}.items():
         still = evidence.control(found, name, measure="enough")
         parts.append(Part(f"INR: a mask that is enough is so for {words}", still))
-    for method in (EP, CAM, RISE, DISC):
+    for method in (*OTHERS, CONTROL):
         runs = runs_of(found, IMAGENET, method)
-        parts.append(Part(f"{METHODS[method].label}: pictures that have an a*", by_picture(runs, "found")))
+        parts.append(Part(f"{METHODS[method].label}: pictures that have an a*", by_photograph(runs, "found")))
         kept = difference(field, runs, "probability_equal")
         parts.append(Part(f"INR less {METHODS[method].label}: p kept at equal area", kept, signed=True))
     return parts
@@ -120,41 +129,41 @@ def diversity(found: Evidence) -> list[Part]:
     return [Part("IoU of two methods", evidence.agreement(found, "methods", "iou"), below(0.5))]
 
 
-def _outperforms(found: Evidence, dataset: str, others: tuple[str, ...], rule: Rule) -> list[Part]:
+def _outperforms(found: Evidence, dataset: str, others: Sequence[str], rule: Rule) -> list[Part]:
     """The field's precision less that of others, at equal area and in the paper's own column, with sizes beside."""
     field, parts = runs_of(found, dataset), []
     for where, measure in (("at equal area", "precision_equal"), ("in the paper's column", "precision")):
         for method in others:
             values = difference(field, runs_of(found, dataset, method), measure)
             parts.append(Part(f"INR less {METHODS[method].label}: precision {where}", values, rule, signed=True))
-    disc = difference(field, runs_of(found, dataset, DISC), "precision_equal")
+    disc = difference(field, runs_of(found, dataset, CONTROL), "precision_equal")
     parts.append(Part("INR less a centred disc: precision at equal area", disc, signed=True))
-    for method in ("inr", *others, DISC):
+    for method in (FIELD, *others, CONTROL):
         runs, name = runs_of(found, dataset, method), METHODS[method].label
-        parts.append(Part(f"{name}: precision at equal area", by_picture(runs, "precision_equal")))
-        parts.append(Part(f"{name}: precision in the paper's column", by_picture(runs, "precision")))
-        parts.append(Part(f"{name}: share of the picture in that column's mask", by_picture(runs, "size")))
+        parts.append(Part(f"{name}: precision at equal area", by_photograph(runs, "precision_equal")))
+        parts.append(Part(f"{name}: precision in the paper's column", by_photograph(runs, "precision")))
+        parts.append(Part(f"{name}: share of the picture in that column's mask", by_photograph(runs, "size")))
         less = "less a centred disc of the same area"
-        parts.append(Part(f"{name} {less}: precision at a*", by_picture(runs, "over_disc"), signed=True))
+        parts.append(Part(f"{name} {less}: precision at a*", by_photograph(runs, "over_disc"), signed=True))
     return parts
 
 
 def imagenet(found: Evidence) -> list[Part]:
-    """The stand-in for ImageNet-S50: the field against extremal perturbations, GradCAM and RISE."""
-    return _outperforms(found, IMAGENET, (EP, CAM, RISE), above(0))
+    """The stand-in for ImageNet-S50: the field against the paper's other methods."""
+    return _outperforms(found, IMAGENET, OTHERS, above(0))
 
 
 def voc_maps(found: Evidence) -> list[Part]:
     """The sample of VOC: the field against RISE and GradCAM, and apart for pairs that the network recognises."""
-    return _outperforms(found, VOC, (RISE, CAM), above(0)) + _recognised(found, (RISE, CAM))
+    return _outperforms(found, VOC, MAPS, above(0)) + _recognised(found, MAPS)
 
 
 def voc_level(found: Evidence) -> list[Part]:
     """The sample of VOC: the field against extremal perturbations, which the paper finds level."""
-    return _outperforms(found, VOC, (EP,), level()) + _recognised(found, (EP,))
+    return _outperforms(found, VOC, FITTED, level()) + _recognised(found, FITTED)
 
 
-def _recognised(found: Evidence, others: tuple[str, ...]) -> list[Part]:
+def _recognised(found: Evidence, others: Sequence[str]) -> list[Part]:
     field, parts = runs_of(found, VOC), []
     field = field[field["unmasked"] >= RECOGNISED]
     for method in others:
@@ -185,7 +194,7 @@ def several(found: Evidence) -> list[Part]:
     runs = _in_turn(found)
     names = {2: "second", 3: "third"}
     return [
-        Part(f"pictures whose {name} explanation keeps the class", by_picture(runs[number], "found"), above(0.5))
+        Part(f"pictures whose {name} explanation keeps the class", by_photograph(runs[number], "found"), above(0.5))
         for number, name in names.items()
     ]
 
@@ -204,7 +213,7 @@ def importance(found: Evidence) -> list[Part]:
         Part("p under the mask less p under the same mask moved", (kept - moved).dropna(), above(0), signed=True),
         Part("pictures that lose half of the class without the mask", lost, above(0.5)),
     ]
-    for method in (EP, CAM, RISE, DISC):
+    for method in (*OTHERS, CONTROL):
         values = 1 - evidence.control(found, "deleted", method=method, measure="half")
         parts.append(Part(f"the same, without the mask of {METHODS[method].label}", values))
     return parts
@@ -214,16 +223,16 @@ def surroundings(found: Evidence) -> list[Part]:
     """The share of pictures with sufficient masks mostly on the object and mostly beside it."""
     runs = pd.concat(_in_turn(found).values())
     enough = runs[runs["found"] == 1].dropna(subset="precision")
-    pictures = runs["picture"].unique()
+    pictures = runs["sample"].unique()
 
     def share(holds: pd.Series) -> pd.Series:
-        return holds.groupby(enough["picture"]).max().reindex(pictures, fill_value=False).astype(float)
+        return holds.groupby(enough["sample"]).max().reindex(pictures, fill_value=False).astype(float)
 
     on, beside = share(enough["precision"] > 0.5), share(enough["precision"] < 0.5)
     return [
         Part("pictures with such a mask on the object and another beside it", on * beside, above(0)),
         Part("pictures with such a mask mostly beside the object", beside),
-        Part("the object's share of the picture", by_picture(runs, "object_share")),
+        Part("the object's share of the picture", by_photograph(runs, "object_share")),
     ]
 
 
@@ -236,7 +245,7 @@ def falling(found: Evidence) -> list[Part]:
             parts.append(Part(f"{words} explanation: precision {where}", values, above(0), signed=True))
     names = {1: "first", 2: "second", 3: "third"}
     return parts + [
-        Part(f"{name} explanation: precision at a*", by_picture(runs[number], "precision"))
+        Part(f"{name} explanation: precision at a*", by_photograph(runs[number], "precision"))
         for number, name in names.items()
     ]
 
@@ -258,16 +267,18 @@ def best_of_three(found: Evidence) -> list[Part]:
     chosen = best(every.dropna(subset="precision")) if len(every) else every
     later = chosen.assign(later=(chosen["iteration"] > 1).astype(float))
     return [
-        Part("pictures in which a later mask is the most precise", by_picture(later, "later"), above(0)),
-        Part("best of three: precision", by_picture(chosen, "precision")),
-        Part("first explanation: precision", by_picture(runs[1], "precision")),
+        Part("pictures in which a later mask is the most precise", by_photograph(later, "later"), above(0)),
+        Part("best of three: precision", by_photograph(chosen, "precision")),
+        Part("first explanation: precision", by_photograph(runs[1], "precision")),
     ]
 
 
 def times_of_grad_cam(found: Evidence) -> list[Part]:
     """How many times as long the field takes as GradCAM, by picture."""
-    one, other = (by_picture(runs_of(found, IMAGENET, method), "seconds") for method in ("inr", CAM))
-    return [Part("seconds of INR over seconds of GradCAM", (one / other).dropna(), above(10), digits=0)]
+    names = (FIELD, MAPS[-1])  # the map that draws nothing
+    one, other = (by_photograph(runs_of(found, IMAGENET, name), "seconds") for name in names)
+    words = " over ".join(f"seconds of {METHODS[name].label}" for name in names)
+    return [Part(words, (one / other).dropna(), above(10), digits=0)]
 
 
 def learned_start(found: Evidence) -> list[Part]:
@@ -275,16 +286,15 @@ def learned_start(found: Evidence) -> list[Part]:
     with_it, without = (evidence.has_star(found, f"150 passes{more}") for more in (", learned start", ""))
     return [
         Part("learned start less random: pictures with an a*", (with_it - without).dropna(), above(0), signed=True),
-        Part("with 300 passes: pictures with an a*", evidence.has_star(found, PRESET)),
+        Part("with 300 passes: pictures with an a*", evidence.has_star(found, HALF)),
     ]
 
 
 def divergence(found: Evidence) -> list[Part]:
     """The share of fits that collapsed or diverged, and what another area weight does."""
-    runs = pd.concat([runs_of(found, dataset) for dataset in (IMAGENET, VOC)])
-    runs = runs.assign(collapsed=runs["collapsed"].astype(float))
-    weights = evidence.has_star(found, PRESET) - evidence.has_star(found, "weight to 1000")
+    dead = pd.concat([by_photograph(runs_of(found, dataset), "collapsed") for dataset in (IMAGENET, VOC)])
+    weights = evidence.has_star(found, HALF) - evidence.has_star(found, "weight to 1000")
     return [
-        Part("fits that collapsed or diverged", by_picture(runs, "collapsed"), occurs()),
+        Part("fits that collapsed or diverged", dead.astype(float), occurs()),
         Part("weight to 100 less weight to 1000: pictures with an a*", weights.dropna(), above(0), signed=True),
     ]

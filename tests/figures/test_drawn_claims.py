@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from inrexp.figures import claims
-from inrexp.study.judging import FAILS, HOLDS, UNMEASURED, UNTESTED
+from inrexp.study.judging import FAILS, HOLDS, OF_A_NUMBER, UNMEASURED, UNTESTED
 
 NUMBERS = pd.DataFrame(
     {
@@ -30,7 +30,7 @@ def test_each_number_is_a_row_with_its_interval_and_its_bound():
 
 
 def test_every_answer_of_a_rule_has_its_own_colour_and_marker():
-    assert set(claims.LOOKS) == set(claims.WORDS) == {HOLDS, FAILS, UNTESTED}
+    assert set(claims.LOOKS) == set(OF_A_NUMBER) == {HOLDS, FAILS, UNTESTED}
     assert len({marker for _, marker in claims.LOOKS.values()}) == 3
 
 

@@ -102,7 +102,7 @@ def test_what_the_penalty_ranks_covers_the_picture_and_nothing_else():
         assert torch.equal(pixels[0].flatten(2), pixels[1])
 
 
-@pytest.mark.parametrize(("scale", "most", "average"), [(1.0, 0.06, 0.004), (2.0, 0.16, 0.008), (6.0, 0.35, 0.05)])
+@pytest.mark.parametrize(("scale", "most", "average"), [(1.0, 0.05, 0.003), (2.0, 0.16, 0.008), (6.0, 0.35, 0.05)])
 def test_a_smooth_field_on_the_lattice_is_near_the_same_field_at_every_pixel(scale: float, most: float, average: float):
     """Measured at 224 px, last layer x 20, largest and mean of two seeds: scale 1 0.037, 0.003; 2 0.112, 0.005;
     6 0.257, 0.034.

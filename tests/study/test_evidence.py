@@ -6,6 +6,7 @@ import pytest
 from ledger_rows import STANDIN, VOC, controls, fitted, nulls, run, write
 
 from inrexp.study import evidence
+from inrexp.study.equal import by_photograph
 from inrexp.study.evidence import IMAGENET, read_evidence, runs_of
 from inrexp.study.evidence import VOC as VOC_FAMILY
 
@@ -33,7 +34,7 @@ def test_pictures_on_which_settings_were_chosen_do_not_enter(tmp_path: Path):
     study = [run("a", precision=0.9), run("b", precision=0.1)]
     tables = {"controls": controls("a", moved=0.9) + controls("b", moved=0.1), "nulls": nulls("a", seed=0.5)}
     found = read_evidence(write(tmp_path, study=study, tuned=["a"], **tables))
-    assert evidence.by_picture(runs_of(found, IMAGENET), "precision").to_dict() == {"b": 0.1}
+    assert by_photograph(runs_of(found, IMAGENET), "precision").to_dict() == {"b": 0.1}
     assert evidence.control(found, "moved").to_dict() == {"b": 0.1}
     assert evidence.overlap(found, ["seed"]).empty
 
@@ -53,7 +54,7 @@ def test_a_difference_is_paired_and_the_pairs_of_a_voc_picture_are_one_value(tmp
 def test_the_mean_over_seeds_comes_before_the_difference(tmp_path: Path):
     study = [run("a", precision=p, seed=seed) for seed, p in enumerate((0.2, 0.4, 0.9))]
     found = read_evidence(write(tmp_path, study=study))
-    assert evidence.by_picture(runs_of(found, IMAGENET), "precision")["a"] == pytest.approx(0.5)
+    assert by_photograph(runs_of(found, IMAGENET), "precision")["a"] == pytest.approx(0.5)
 
 
 def test_the_settings_nearest_the_publication_count(tmp_path: Path):
@@ -61,20 +62,20 @@ def test_the_settings_nearest_the_publication_count(tmp_path: Path):
     published = {"preset": "extremal_perturbation", "settings": '{"steps": 800}'}
     study = [*quick, run("a", "extremal_perturbation", 0.9, **published)]
     found = read_evidence(write(tmp_path, study=study))
-    assert evidence.by_picture(runs_of(found, IMAGENET, "extremal_perturbation"), "precision").to_dict() == {"a": 0.9}
+    assert by_photograph(runs_of(found, IMAGENET, "extremal_perturbation"), "precision").to_dict() == {"a": 0.9}
 
 
 def test_the_equal_areas_are_missing_where_one_of_them_is(tmp_path: Path):
     study = [run("a", equal=0.4), run("b", equal=0.4, precision_at_025=0.8), run("c", equal=0.4, precision_at_025=None)]
     found = read_evidence(write(tmp_path, study=study))
-    values = evidence.by_picture(runs_of(found, IMAGENET), "precision_equal")
+    values = by_photograph(runs_of(found, IMAGENET), "precision_equal")
     assert values.to_dict() == pytest.approx({"a": 0.4, "b": 0.5})
 
 
 def test_failed_runs_are_left_out_and_collapsed_ones_have_no_star(tmp_path: Path):
     study = [run("a"), run("b", precision=None, status="collapsed to empty"), run("c", precision=None, status="failed")]
     found = read_evidence(write(tmp_path, study=study))
-    assert evidence.by_picture(runs_of(found, IMAGENET), "found").to_dict() == {"a": 1.0, "b": 0.0}
+    assert by_photograph(runs_of(found, IMAGENET), "found").to_dict() == {"a": 1.0, "b": 0.0}
 
 
 def test_the_columns_of_a_variant_by_hand(tmp_path: Path):

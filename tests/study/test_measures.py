@@ -6,7 +6,7 @@ import pytest
 from ledger_rows import STANDIN, VOC, controls, fitted, nulls, run, write
 
 from inrexp.study import judging, measures
-from inrexp.study.evidence import LATTICES, PAPER, Evidence, read_evidence
+from inrexp.study.evidence import HALF, LATTICES, PAPER, Evidence, read_evidence
 from inrexp.study.judging import FAILS, HOLDS, UNMEASURED, UNTESTED, Number, measured
 
 OTHERS = ("extremal_perturbation", "grad_cam", "rise", "centred_disc")
@@ -178,7 +178,7 @@ def test_time_is_told_as_a_multiple_of_grad_cams(tmp_path: Path):
 def test_fits_that_collapsed_are_counted_and_another_weight_is_compared(tmp_path: Path):
     study = [run("a"), run("b", precision=None, status="collapsed to empty")]
     weak = [row | {"probability": 0.1} for name in PICTURES for row in fitted("weight to 1000", name)]
-    rows = [row for name in PICTURES for row in fitted("crisp", name)] + weak
+    rows = [row for name in PICTURES for row in fitted(HALF, name)] + weak
     found = read_evidence(write(tmp_path, study=study, variants=rows))
     assert [round(one.mean, 2) for one in judged("divergence", found)] == [0.5, 1.0]
     assert says("divergence", found) == [HOLDS, HOLDS]
