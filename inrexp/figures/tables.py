@@ -1,5 +1,6 @@
 """Drawing only: how a study's numbers are spread over its pictures.  The rows are those of `rows.read_rows`."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -38,8 +39,14 @@ def made_by_rows(rows: pd.DataFrame) -> str:
 
 
 def reduced_by_rows(reductions: Mapping[str, Sequence[str]]) -> str:
-    """Where a study falls short of the paper's, for the line under a figure.  reductions: of `export.reductions`."""
-    return "; ".join(f"{subject}: {', '.join(found)}" for subject, found in reductions.items())
+    """Where a study falls short of the paper's, for the line under a figure; names of programs stand in words.
+
+    reductions: of `export.reductions`.
+    """
+    said = "; ".join(f"{subject}: {', '.join(found)}" for subject, found in reductions.items())
+    words = DATASETS | {name: MODELS[name] for name in MODELS if name != "custom"}  # which is a word of its own, too
+    names = "|".join(sorted(words, key=len, reverse=True))  # imagenet-s50-standin before imagenet-s50
+    return re.sub(rf"\b({names})\b", lambda found: words[found[0]], said).replace("_", " ")
 
 
 def precision_by_method(rows: pd.DataFrame, *, measure: str = "precision") -> Figure:

@@ -532,6 +532,17 @@ def test_the_figure_of_areas_counts_runs_without_an_a_star_in_no_area(several: p
     plt.close(figure)
 
 
+def test_the_line_under_a_figure_names_data_networks_and_presets_in_words():
+    found = {
+        "imagenet-s50-standin, efficientnet_lite0": ["20 pictures (paper: imagenet-s50, 752 of 50)"],
+        "Extremal perturbations, quick": ["preset extremal_perturbation_quick (paper: extremal_perturbation)"],
+    }
+    assert study_figures.reduced_by_rows(found) == (
+        "ImageNet-S50, stand-in, EfficientNet-Lite0: 20 pictures (paper: ImageNet-S50, 752 of 50); "
+        "Extremal perturbations, quick: preset extremal perturbation quick (paper: extremal perturbation)"
+    )
+
+
 def test_the_figure_of_soft_against_cut_leaves_maps_out(several: pd.DataFrame):
     figure = study_figures.soft_against_cut(several)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["INR, quick"]
