@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from inrexp.comparison import METHODS
+from inrexp.paper.smallest_area import smallest_area
 from inrexp.study.rows import settings_of
 from inrexp.study.store import AT_EQUAL_AREA, EQUAL_AREAS
 from inrexp.study.tables import Table, family, in_paper_order, interval, iterations, paired_test, per_picture
@@ -39,14 +40,14 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
     """
     rows = rows.copy()
     half = rows.groupby(["dataset", "model", "sample"])["unmasked"].transform("max") / 2  # failed runs have none
-    areas = pd.DataFrame(index=rows.index)
-    for (at, area), kept, name in zip(EQUAL_AREAS.items(), KEPT, PROBABILITY, strict=True):
+    for kept, name in zip(KEPT, PROBABILITY, strict=True):
         rows[name] = rows[name].mask(rows["collapsed"], 0.0)
         rows[kept] = (rows[name] >= half).astype(float).where(rows[name].notna())
-        areas[at] = pd.Series(area, rows.index).where(rows[kept] == 1)
     measured = rows[KEPT].notna().any(axis=1)
-    rows["found"] = areas.notna().any(axis=1).astype(float).where(measured)
-    rows["star"] = areas.min(axis=1).fillna(END).where(measured)
+    areas, keeps = list(EQUAL_AREAS.values()), rows.loc[measured, PROBABILITY].to_numpy()
+    stars = [smallest_area(areas, p, phi) for p, phi in zip(keeps, half[measured], strict=True)]  # eq. 5
+    star = pd.Series(stars, rows.index[measured], dtype=float)
+    rows["found"], rows["star"] = star.notna().astype(float), star.fillna(END)  # NaN where nothing was measured
     return rows
 
 

@@ -18,6 +18,7 @@ from inrexp.study.equal import RECOGNISED, judged, over_photographs
 from inrexp.study.rows import IDENTITY, MEASURES, NUMBERS, OPTIONAL, read_rows, read_seconds, settings_of
 from inrexp.study.store import EQUAL_AREAS
 from inrexp.study.tables import family, per_picture
+from inrexp.study.variants import suffices
 
 FIELD = next(iter(METHODS))  # the paper's own method
 OF_PAPER = [name for name, method in METHODS.items() if method.published is not None]
@@ -146,15 +147,20 @@ def of_variant(found: Evidence, name: str, column: str, *, reported: bool = Fals
 
 def kept_when_cut(found: Evidence, name: str) -> pd.Series:
     """1 if the cut mask still keeps half of the class at the soft mask's a*, else 0; by picture that has an a*."""
-    rows = found.variants[found.variants["variant"] == name].sort_values("area")
-    enough = rows[rows["probability"] >= rows["unmasked"] / 2].drop_duplicates("picture").set_index("picture")
+    rows, stars = found.variants[found.variants["variant"] == name], _stars(found, name).dropna()
+    enough = rows.set_index(["picture", "area"]).loc[list(stars.items())].droplevel("area")
     return (enough["probability_cut"] >= enough["unmasked"] / 2).astype(float)
 
 
 def has_star(found: Evidence, name: str) -> pd.Series:
     """1 if some soft mask of a variant keeps half of the class, else 0; by picture."""
+    return _stars(found, name).notna().astype(float)
+
+
+def _stars(found: Evidence, name: str) -> pd.Series:
+    """a* of a variant's soft masks by picture, NaN without one; no picture where the variant has no rows."""
     rows = found.variants[found.variants["variant"] == name]
-    return (rows["probability"] >= rows["unmasked"] / 2).groupby(rows["picture"]).max().astype(float)
+    return suffices(rows).droplevel("variant") if len(rows) else pd.Series(dtype=float)
 
 
 def control(found: Evidence, name: str, *, method: str = FIELD, measure: str = "probability") -> pd.Series:
