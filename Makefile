@@ -21,6 +21,7 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@cp inrexp/widgets/jupyter_nbconvert_config.json $(VENV)/etc/jupyter/  # pip puts it there unless with -e
 	@touch $@
 
 figures: $(READY)  ## run every notebook in quick mode, one a core; writes figures/, names each as it is there

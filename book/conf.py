@@ -1,7 +1,6 @@
 """The book: executed notebooks as they are committed, the method, the API. Built offline, nothing is executed."""
 
 import importlib.util
-import itertools
 import json
 import re
 import shutil
@@ -13,7 +12,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from inrexp.study import ledger
 from inrexp.widgets.page import STYLE, classic_script, json_element
-from inrexp.widgets.saved import VIEW, shown_state
+from inrexp.widgets.static import draw_saved
 
 project = "inrexp"
 author = "the inrexp authors"
@@ -50,30 +49,13 @@ html_static_path = ["_static"]
 html_css_files = ["explorer.css", "book.css"]
 html_js_files = ["explorer.js", "book.js"]
 
-KERNEL = "<p><em>Here the notebook has a widget that needs its kernel: run it to use it.</em></p>"
-
 
 def _alive(app, docname, source):
-    """Explorers are drawn from the state that the notebook saved; progress bars go; other widgets become a sentence."""
-    if not docname.startswith("notebooks/"):
-        return
-    notebook = json.loads(source[0])
-    for cell in notebook["cells"]:
-        if "outputs" in cell:
-            cell["outputs"] = [one for one in (_shown(output, notebook) for output in cell["outputs"]) if one]
-    notebook["metadata"].pop("widgets", None)
-    source[0] = json.dumps(notebook)
-
-
-def _shown(output, notebook):
-    data = output.get("data", {})
-    if VIEW not in data:
-        return output
-    if "%|" in "".join(data.get("text/plain", "")):
-        return None
-    state = shown_state(notebook, data[VIEW])
-    html = explorer(state["scene"], {key: state[key] for key in SHOWN}) if "scene" in state else KERNEL
-    return {**output, "data": {"text/html": html, "text/plain": html}}
+    """Explorers are drawn from the state that the notebook saved; book.js mounts them."""
+    if docname.startswith("notebooks/"):
+        notebook = json.loads(source[0])
+        draw_saved(notebook, docname.replace("/", "-"))
+        source[0] = json.dumps(notebook)
 
 
 def _claims(app, docname, source):
@@ -83,16 +65,6 @@ def _claims(app, docname, source):
         table = readme.split(ledger.BEGIN)[1].split(ledger.END)[0]
         table = re.sub(r"\[(\w+)\]\((notebooks/\w+)\.ipynb\)", r"{doc}`\1 <\2>`", table)
         source[0] = source[0].replace("<!-- here stands README's table -->", table)
-
-
-SHOWN = ("area", "threshold", "answer", "against", "cut", "outside", "count")
-COUNT = itertools.count(1)
-
-
-def explorer(scene, state):
-    """The place of an explorer and its data; book.js draws it."""
-    name = f"explorer-{next(COUNT)}"
-    return f'<div class="inrexp-here" data-scene="{name}"></div>{json_element(name, {"scene": scene, "state": state})}'
 
 
 class Pictures(SphinxDirective):

@@ -79,6 +79,7 @@ def test_the_wheel_holds_the_code_and_the_data_that_the_code_reads(wheel: Path):
     shipped = {path for path in data if path.relative_to(ROOT / "data").parts[0] not in ("results", "external")}
     assert {path.relative_to(ROOT) for path in code} <= held
     assert {Path("inrexp") / path.relative_to(ROOT) for path in shipped} <= held
+    assert [path for path in held if path.match("*.data/data/etc/jupyter/jupyter_nbconvert_config.json")]
     assert not [path for path in held if "results" in path.parts or "external" in path.parts or "tests" in path.parts]
 
 

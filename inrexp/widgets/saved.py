@@ -20,10 +20,10 @@ def tidy_widgets(notebook: dict[str, Any], name: str) -> None:
         return
     models = saved["state"]
     order: list[str] = []
-    for shown in _views(notebook):
+    for shown in views(notebook):
         _collect(shown["model_id"], models, order)
     ids = {old: hashlib.sha256(f"{name} {i}".encode()).hexdigest()[:32] for i, old in enumerate(order)}
-    for shown in _views(notebook):
+    for shown in views(notebook):
         shown["model_id"] = ids.get(shown["model_id"], shown["model_id"])
     saved["state"] = {ids[old]: _renamed(models[old], ids) for old in order}
     if not order:
@@ -36,7 +36,8 @@ def shown_state(notebook: Mapping[str, Any], view: Mapping[str, Any]) -> dict[st
     return dict(models.get(view["model_id"], {}).get("state", {}))
 
 
-def _views(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
+def views(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the outputs of a notebook show that are widgets: each names its model by `model_id`."""
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
     return [output["data"][VIEW] for output in outputs if VIEW in output.get("data", {})]
 

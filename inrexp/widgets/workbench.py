@@ -96,6 +96,7 @@ class Workbench(ipywidgets.VBox):
         self.explorer.show_picture(self.image)
         top = self.classifier.top(self.image, TOP)
         self.classes.options = [(f"{label}: p = {p:.3f}", index) for index, label, p in top]
+        self.classes.index = 0  # ipywidgets chooses nothing where nothing was chosen before
         self.classes.disabled = self.start.disabled = False
         self.status.value = "Choose a class and press Explain. The picture is shown as the network sees it."
 

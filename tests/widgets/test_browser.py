@@ -300,6 +300,27 @@ def mailed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_explanation(tmp_path_factory.mktemp("mailed") / "page.html", found)
 
 
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Figure 1's committed notebook as nbconvert writes it, with the settings that the package installed."""
+    folder = tmp_path_factory.mktemp("converted")
+    command = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "html", "--output-dir", str(folder)]
+    path = ROOT / "notebooks" / "01_fig1_area_continuity.ipynb"
+    subprocess.run([*command, str(path)], check=True, capture_output=True, timeout=120)
+    return folder / f"{path.stem}.html"
+
+
+def test_a_converted_notebook_is_alive(converted: Path, reader: Reader, request: pytest.FixtureRequest):
+    explorer = Explorer(reader.open(converted).page)
+    explorer.press("Home")
+    small = explorer.seen()
+    explorer.press("End")
+    large = explorer.seen()
+    explorer.root.screenshot(path=SCREENSHOTS / f"converted_{name_of(request)}.png")
+    assert (small[0], large[0]) == (2.5, 20)
+    assert large[1] > small[1]
+
+
 def test_a_mailed_page_opens_anywhere(mailed: Path, reader: Reader, request: pytest.FixtureRequest):
     explorer = Explorer(reader.open(mailed).page)
     explorer.press("Home")

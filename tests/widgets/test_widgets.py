@@ -288,6 +288,7 @@ def test_an_uploaded_picture_is_explained_for_the_chosen_class(bench, planted_on
     upload(bench, "stripes.png", png_of(planted_once.image))
     assert (bench.start.disabled, bench.cancel.disabled) == (False, True)
     assert [label.split(":")[0] for label, _ in bench.classes.options] == ["stripes", "nothing", "other"]
+    assert bench.classes.label.startswith("stripes")  # the most probable class is chosen, the box is not blank
     bench.classes.value = 1
     steps = []
     bench.explorer.observe(lambda change: steps.append(change["new"].get("step")), names="growing")
