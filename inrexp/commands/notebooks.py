@@ -135,6 +135,16 @@ def settings(notebook: Notebook, given: Mapping[str, str], *, device: str | None
     return values | {name: _value(notebook, name, text) for name, text in given.items()}
 
 
+def lacking(notebook: Notebook, values: Mapping[str, Any]) -> str:
+    """What a full run reads that other commands make first, and that is not there yet, in words; "" if nothing is.
+
+    values: what is injected. Those that are relative paths ("../out/study_full") count from the notebook's folder.
+    """
+    paths = [value for value in values.values() if isinstance(value, str) and value.startswith("../")]
+    missing = [path for path in paths if not (notebook.path.parent / path).exists()]
+    return f"needs {missing[0].removeprefix('../')}; its first cell says how to make it" if missing else ""
+
+
 def split(text: str) -> tuple[str, str]:
     """NAME=VALUE as (name, value)."""
     name, equals, value = text.partition("=")

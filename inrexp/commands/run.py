@@ -50,12 +50,19 @@ def run(options: argparse.Namespace) -> int:
     if options.rehearse and not options.full:
         raise ValueError("--rehearse goes with --full: a quick run needs no rehearsal")
     values = {one.name: notebooks.settings(one, given, device=options.device, full=options.full) for one in chosen}
+    lacks = {one.name: notebooks.lacking(one, values[one.name]) for one in chosen}
+    if options.names != ["all"] and any(lacks.values()):
+        raise FileNotFoundError("; ".join(f"{name} {what}" for name, what in lacks.items() if what))
     with tempfile.TemporaryDirectory() as nowhere:
-        return _run(options, chosen, values, Path(nowhere))
+        return _run(options, chosen, values, lacks, Path(nowhere))
 
 
 def _run(
-    options: argparse.Namespace, chosen: Sequence[notebooks.Notebook], values: dict[str, dict[str, Any]], nowhere: Path
+    options: argparse.Namespace,
+    chosen: Sequence[notebooks.Notebook],
+    values: dict[str, dict[str, Any]],
+    lacks: dict[str, str],
+    nowhere: Path,
 ) -> int:
     from inrexp.commands import execution, rehearsal
     from inrexp.commands.schedule import Record, clock, run_side_by_side, table, write_table
@@ -75,6 +82,9 @@ def _run(
         if options.resume and execution.is_finished(one, values[one.name], folder):
             record.status, record.seconds = "kept", notebooks.stamp_of(execution.copy_of(one, folder)).get("seconds", 0)
             print(f"{one.name:9} {clock(record.seconds):>7}  kept from an earlier run")
+        elif lacks[one.name]:
+            record.status, record.error = "left out", lacks[one.name]
+            print(f"{one.name:9} {'':7}  left out: {lacks[one.name]}")
         arguments[one.name] = (one, values[one.name], folder, timeout, apart, options.rehearse)
     try:
         run_side_by_side(

@@ -25,8 +25,9 @@ NUMBERS = {"half a": 0.5, "a": 1.0, "one": 1.0, "two": 2.0, "three": 3.0}
 class Record:
     """What became of one notebook.
 
-    status: "waiting", "running", "finished", "kept" (an earlier run had finished it), "failed" or "interrupted".
-    seconds: of its execution.  figures: the files it wrote.  error: why it failed.
+    status: "waiting", "running", "finished", "kept" (an earlier run had finished it), "left out" (what it reads is not
+        there), "failed" or "interrupted".
+    seconds: of its execution.  figures: the files it wrote.  error: why it failed or was left out.
     """
 
     notebook: Notebook

@@ -121,6 +121,19 @@ def test_a_notebook_can_run_in_full(path: Path):
     assert notebooks.settings(notebook, {}, full=True)["QUICK"] is False
 
 
+def test_a_full_run_without_the_rows_that_it_reads_is_left_out_of_all_and_an_error_alone(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_notebook(tmp_path / "01_tables.ipynb", "Tables", 'QUICK = True\nROWS = "rows"\nFULL = {"ROWS": "../none"}')
+    monkeypatch.setattr(notebooks, "notebooks", lambda: [notebooks.read(tmp_path / "01_tables.ipynb")])
+    said = "needs none; its first cell says how to make it"
+    assert cli.main(["run", "all", "--full", "--out", str(tmp_path / "out")]) == 0
+    assert f"left out: {said}" in capsys.readouterr().out
+    assert cli.main(["run", "tables", "--full", "--out", str(tmp_path / "out")]) == 2
+    assert f"tables {said}" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "01_tables.ipynb").exists()
+
+
 @pytest.mark.slow
 def test_a_run_leaves_the_committed_notebook_and_a_quick_one_the_full_figure(
     folder: Path, tiny: notebooks.Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
