@@ -1,0 +1,89 @@
+"""What an explanation costs and what it is worth: classifier passes and seconds beside quality at equal area.
+
+`benchmarks/quality.py` runs the settings below on the same pictures; `quality` compares each with the default preset.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from inrexp.comparison import METHODS
+from inrexp.paper.presets import PRESETS
+from inrexp.study.equal import KEPT, by_photograph, judged
+from inrexp.study.rows import settings_of
+from inrexp.study.tables import interval
+from inrexp.study.variants import HALF
+
+MEASURES = {"found": "a* found", "enough": "areas that suffice", "probability_at_100": "p at 10 %"}
+MEASURES |= {"precision_at_100": "precision at 10 %"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to explain a picture.  passes: of the classifier for one picture, where no fit says how many."""
+
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    passes: int | None = None
+
+    @property
+    def classifier_passes(self) -> int:
+        """Pictures that the classifier sees; a fit goes back through it from each, RISE from none."""
+        if self.passes is not None:
+            return self.passes
+        record = METHODS[self.method]
+        assert record.config is not None
+        return record.config(**record.checked(self.options)).passes
+
+    def is_of(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row of a study was made by this setting, whatever the study judged it by."""
+        wanted = settings_of(json.dumps(METHODS[self.method].settings(self.options)))
+        return row["method"] == self.method and wanted.items() <= settings_of(row["settings"]).items()
+
+
+MASKS = 4000  # of RISE: half of those published
+SETTINGS = {
+    "crisp": Setting("inr"),
+    "crisp, half the passes": Setting("inr", {"steps": PRESETS["crisp"].steps // 2}),
+    "crisp, level at 1/2": Setting("inr", {"preset": HALF}),
+    "draft": Setting("inr", {"preset": "draft"}),
+    "extremal perturbations, short way": Setting("extremal_perturbation", {"preset": "extremal_perturbation_quick"}),
+    "extremal perturbations, as published": Setting("extremal_perturbation"),
+    "RISE, 400 masks": Setting("rise", {"masks": 400}, 400),
+    f"RISE, {MASKS} masks": Setting("rise", {"masks": MASKS}, MASKS),
+    "GradCAM": Setting("grad_cam", passes=1),
+    "a centred disc": Setting("centred_disc", passes=0),
+}
+
+
+def quality(rows: pd.DataFrame, seconds: pd.DataFrame | None = None, *, against: str = "crisp") -> pd.DataFrame:
+    """One line for each of SETTINGS that rows of a study were made by; the rows are of one data set and one iteration.
+
+    pictures; passes of the classifier and mean seconds for one picture; the mean of each of MEASURES over all pictures,
+    at exactly the area named. enough: the share of the four areas whose mask keeps half of p.
+    And of "areas that suffice", the setting's mean less that of `against` on the pictures of both (difference, their
+    number both, low and high of its 95 % bootstrap interval over pictures).
+    """
+    rows = judged(rows)
+    rows["enough"] = rows[KEPT].mean(axis=1, skipna=False)
+    timed = {} if seconds is None else seconds.set_index("key")["seconds"].to_dict()
+    rows["seconds"] = rows["key"].map(timed)
+    of_setting = {
+        name: runs
+        for name, setting in SETTINGS.items()
+        if len(runs := rows[[setting.is_of(row) for row in rows[["method", "settings"]].to_dict("records")]])
+    }
+    lines = {}
+    for name, runs in of_setting.items():
+        line: dict[str, float] = {"pictures": runs["sample"].nunique(), "passes": SETTINGS[name].classifier_passes}
+        line["seconds"] = runs["seconds"].mean()
+        line |= {measure: by_photograph(runs, measure).mean() for measure in MEASURES}
+        if against in of_setting and name != against:
+            both = (by_photograph(runs, "enough") - by_photograph(of_setting[against], "enough")).dropna()
+            low, high = interval(both)
+            line |= {"difference": both.mean(), "both": len(both), "low": low, "high": high}
+        lines[name] = line
+    return pd.DataFrame.from_dict(lines, orient="index")
