@@ -37,6 +37,8 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
     kept_at_025 and so on: 1 if the mask of 2.5 % keeps half of the unmasked probability, else 0.
     star: a*, the smallest of the four areas that does; END without one.  found: 1 if there is one, else 0.
     A collapsed fit keeps nothing and has no a*; its precision stays NaN. A run that failed has NaN throughout.
+    A later explanation of algorithm 1 has the a* that the study found without what the earlier masks cover: the masks
+    of equal area may lean on that cover, so what they keep says nothing on whether there is another explanation.
     """
     rows = rows.copy()
     half = rows.groupby(["dataset", "model", "sample"])["unmasked"].transform("max") / 2  # failed runs have none
@@ -47,6 +49,8 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
     areas, keeps = list(EQUAL_AREAS.values()), rows.loc[measured, PROBABILITY].to_numpy()
     stars = [smallest_area(areas, p, phi) for p, phi in zip(keeps, half[measured], strict=True)]  # eq. 5
     star = pd.Series(stars, rows.index[measured], dtype=float)
+    later = measured & (rows["iteration"] > 1)
+    star = star.mask(later[measured], rows["area"])
     rows["found"], rows["star"] = star.notna().astype(float), star.fillna(END)  # NaN where nothing was measured
     return rows
 

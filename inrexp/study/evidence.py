@@ -77,9 +77,11 @@ def _read_study(path: Path) -> pd.DataFrame:
     seconds; found: 1 if there is an a*, by equal areas (`equal.judged`) where they were measured.
     precision_equal, probability_equal: the mean over the equal areas.
     over_disc: the precision at a* less that of a centred disc of this area.
+    precision_paper: the precision in the paper's column. A field is asked for its a* among the paper's four areas only
+        (section 3.4), as a lattice is, though it has a mask for every area. NaN without one.
     """
     if not path.is_file():
-        added = ["variant", "failed", "collapsed", "seconds", "found", "over_disc"]
+        added = ["variant", "failed", "collapsed", "seconds", "found", "over_disc", "precision_paper"]
         return pd.DataFrame(columns=[*COLUMNS["study"], *added, "precision_equal", "probability_equal"])
     rows, seconds = judged(read_rows(path)), read_seconds(path)
     timed = {} if seconds is None else dict(zip(seconds["key"], seconds["seconds"], strict=True))
@@ -87,7 +89,14 @@ def _read_study(path: Path) -> pd.DataFrame:
         f"{measure}_equal": rows[[f"{measure}_at_{at}" for at in EQUAL_AREAS]].mean(axis=1, skipna=False)
         for measure in ("precision", "probability")
     }
+    at_four = sum(
+        rows[f"precision_at_{at}"].where(np.isclose(rows["star"], area) & (rows["found"] == 1), 0.0)
+        for at, area in EQUAL_AREAS.items()
+    )
+    first_of_field = (rows["method"] == FIELD) & (rows["iteration"] == 1) & rows["found"].notna()
+    at_four = at_four.where(rows["found"] == 1)
     return rows.assign(
+        precision_paper=rows["precision"].mask(first_of_field, at_four),
         seconds=rows["key"].map(timed),
         found=rows["found"].fillna(rows["area"].notna().astype(float)).where(~rows["failed"]),
         over_disc=rows["precision_at_star"] - rows["disc_at_star"],
@@ -191,18 +200,17 @@ def _is_of(method: str, label: str) -> bool:
     return label.split(",")[0] == METHODS[method].label
 
 
-def overlap(found: Evidence, kinds: Sequence[str], *, at_most: float | None = None) -> pd.Series:
+def overlap(found: Evidence, kinds: Sequence[str], *, area: float = TENTH, at_most: float | None = None) -> pd.Series:
     """The mean overlap (IoU) of two fits of these kinds in nulls.csv, by picture; of the preset with the most pictures.
 
-    at_most: instead, 1 for a picture that has two such fits whose masks of a tenth share no more than this, else 0.
+    area: of the masks.  at_most: instead, 1 for a picture that has two such fits whose masks share no more, else 0.
     """
     rows = found.nulls[~found.nulls["picture"].isin(found.tuned)].dropna(subset="iou")
     if len(rows):
         rows = rows[rows["preset"] == rows.groupby("preset")["picture"].nunique().idxmax()]
-    rows = rows[rows["kind"].isin(kinds)]
+    rows = rows[rows["kind"].isin(kinds) & np.isclose(rows["area"].astype(float), area)]
     if at_most is None:
         return _means(rows["iou"], rows["picture"])
-    rows = rows[np.isclose(rows["area"].astype(float), TENTH)]
     return (rows["iou"] <= at_most).groupby(rows["picture"]).max().astype(float)
 
 

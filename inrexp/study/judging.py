@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from inrexp.study.tables import LEVEL, interval
+from inrexp.study.tables import LEVEL
 
 HOLDS, IN_PART, FAILS, UNTESTED = "holds", "holds in part", "does not hold", "cannot be tested here"
 UNMEASURED = "not measured yet"  # the rows are missing; this is no verdict
 VERDICTS = (HOLDS, IN_PART, FAILS, UNTESTED)
 OF_A_NUMBER = {HOLDS: HOLDS, FAILS: FAILS, UNTESTED: "too few pictures to tell"}  # the words for one number of a claim
 MARGIN = 0.05  # a difference that is surely smaller than this counts as none
-FEWEST = 8  # pictures that decide: a bootstrap of fewer knows too little of the spread, of three alike ones nothing
+FEWEST = 8  # pictures that decide: fewer know too little of the spread, three alike ones nothing
 
 
 @dataclass(frozen=True)
@@ -26,50 +26,45 @@ class Rule:
     """What an interval has to be.
 
     words: the rule as a reader reads it.  bound: the value that the interval is compared with.
-    judge: takes the mean and the two ends, and gives HOLDS, FAILS or, where the pictures do not decide, UNTESTED.
+    judge: takes the two ends, and gives HOLDS, FAILS or, where the pictures do not decide, UNTESTED.
     """
 
     words: str
     bound: float
-    judge: Callable[[float, float, float], str]
+    judge: Callable[[float, float], str]
 
 
 def above(bound: float, margin: float = MARGIN) -> Rule:
-    """Holds if the whole interval is above the bound, fails if it ends less than a margin above it."""
+    """Holds if the whole interval is above the bound, fails if it ends less than a margin above it.
 
-    def judge(_: float, low: float, high: float) -> str:
+    With a bound of 0 and shares of pictures it says whether something happens at all: the exact interval of a share
+    begins above 0 as soon as it happened once.
+    """
+
+    def judge(low: float, high: float) -> str:
         return HOLDS if low > bound else FAILS if high < bound + margin else UNTESTED
 
-    return Rule(f"above {bound:g}", bound, judge)
+    return Rule(f"above {bound:g}; no, if it ends below {bound + margin:g}", bound, judge)
 
 
 def below(bound: float, margin: float = MARGIN) -> Rule:
     """Holds if the whole interval is below the bound, fails if it begins less than a margin below it."""
 
-    def judge(_: float, low: float, high: float) -> str:
+    def judge(low: float, high: float) -> str:
         return HOLDS if high < bound else FAILS if low > bound - margin else UNTESTED
 
-    return Rule(f"below {bound:g}", bound, judge)
+    return Rule(f"below {bound:g}; no, if it begins above {bound - margin:g}", bound, judge)
 
 
 def level(margin: float = MARGIN) -> Rule:
     """Holds if the interval holds 0 and lies within the margin on both sides, fails if it does not hold 0."""
 
-    def judge(_: float, low: float, high: float) -> str:
+    def judge(low: float, high: float) -> str:
         if low > 0 or high < 0:
             return FAILS
         return HOLDS if -margin < low and high < margin else UNTESTED
 
     return Rule(f"holds 0 and stays within {margin:g} of it", 0.0, judge)
-
-
-def occurs(margin: float = MARGIN) -> Rule:
-    """Holds if it happened on a picture, fails if it never did and its interval ends below the margin."""
-
-    def judge(mean: float, _: float, high: float) -> str:
-        return HOLDS if mean > 0 else FAILS if high < margin else UNTESTED
-
-    return Rule("happens", 0.0, judge)
 
 
 @dataclass(frozen=True)
@@ -127,17 +122,30 @@ def _number(part: Part, level: float) -> Number:
     if not len(values):
         return Number(part, np.nan, np.nan, np.nan, 0, level, UNMEASURED if part.rule else "")
     mean = float(values.mean())
-    low, high = interval(values, level) if part.signed else _ends(values, level)
-    decided = part.rule.judge(mean, low, high) if part.rule and len(values) >= FEWEST else UNTESTED
+    low, high = _of_share(values, level) if _is_share(part, values) else _of_mean(values, level)
+    if not part.signed:  # shares, overlaps, seconds: none is below 0
+        low = max(low, 0.0)
+    decided = part.rule.judge(low, high) if part.rule and len(values) >= FEWEST else UNTESTED
     return Number(part, mean, low, high, len(values), level, decided if part.rule else "")
 
 
-def _ends(values: np.ndarray, level: float) -> tuple[float, float]:
-    """The bootstrap's interval; for a share of all pictures or of none, which has no spread, the exact binomial one."""
-    if len(set(values)) == 1 and values[0] in (0.0, 1.0):
-        exact = stats.binomtest(int(values.sum()), len(values)).proportion_ci(level)
-        return float(exact.low), float(exact.high)
-    return interval(values, level)
+def _is_share(part: Part, values: np.ndarray) -> bool:
+    """Whether a number counts pictures; a difference that is 0 or 1 everywhere does not."""
+    return not part.signed and set(values) <= {0.0, 1.0}
+
+
+def _of_share(values: np.ndarray, level: float) -> tuple[float, float]:
+    """The exact binomial interval (Clopper, Pearson 1934)."""
+    exact = stats.binomtest(int(values.sum()), len(values)).proportion_ci(level)
+    return float(exact.low), float(exact.high)
+
+
+def _of_mean(values: np.ndarray, level: float) -> tuple[float, float]:
+    """Student's t interval: the tables' percentile bootstrap is too narrow at levels of 99 % and 15 pictures."""
+    if len(values) < 2:
+        return np.nan, np.nan
+    mean, half = float(values.mean()), float(stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values))
+    return mean - half, mean + half
 
 
 def verdict(numbers: Sequence[Number]) -> str:

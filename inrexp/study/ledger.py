@@ -16,9 +16,22 @@ from inrexp.files import DATA, written_whole
 from inrexp.study import measures
 from inrexp.study.evidence import Evidence
 from inrexp.study.export import plain
-from inrexp.study.judging import HOLDS, IN_PART, OF_A_NUMBER, UNMEASURED, VERDICTS, Number, Part, measured, verdict
+from inrexp.study.judging import (
+    FAILS,
+    HOLDS,
+    IN_PART,
+    OF_A_NUMBER,
+    UNMEASURED,
+    UNTESTED,
+    VERDICTS,
+    Number,
+    Part,
+    measured,
+    verdict,
+)
 
 CLAIMS = DATA / "claims.toml"
+IN_FAVOUR, AGAINST = (HOLDS, UNTESTED, FAILS), (FAILS, UNTESTED, HOLDS)  # which number of several is shown first
 BEGIN, END = "<!-- the paper's claims -->", "<!-- end of the paper's claims -->"
 
 
@@ -60,13 +73,12 @@ class Assessed:
 
     @property
     def key(self) -> tuple[Number, ...]:
-        """The first number that judges, else the first there is. Where the claim holds in part: one that holds, then
-        one that does not."""
+        """The number that carries the verdict: the first that says it. Where the claim holds in part: one that holds,
+        and one that does not or, if there is none, one that the pictures do not decide."""
         judging = [one for one in self.numbers if one.part.rule is not None] or list(self.numbers)
         if self.verdict != IN_PART:
-            return tuple(judging[:1])
-        holding = [one for one in judging if one.says == HOLDS]
-        return (holding[0], next(one for one in judging if one.says != HOLDS))
+            return tuple(sorted(judging, key=lambda one: one.says != self.verdict)[:1])
+        return tuple(min(judging, key=lambda one: wanted.index(one.says)) for wanted in (IN_FAVOUR, AGAINST))
 
 
 def claims(path: "str | Path" = CLAIMS) -> list[Claim]:
@@ -119,13 +131,17 @@ def summary(ledger: Sequence[Assessed], folder: str | None = "notebooks/") -> st
     lines = [head, "|---|---|---|---|---|---|"]
     for place, one in enumerate(ledger, 1):
         name = one.claim.notebook
-        said = [plain(f"{key.part.what}: {key}") for key in one.key if key.pictures]
+        said = [plain(f"{key.part.what}: {key}{_in_brackets(key)}") for key in one.key if key.pictures]
         said += [f"run `{one.claim.command}`"] if one.verdict == UNMEASURED else []
         number = name.split("_")[0]
         link = number if folder is None else f"[{number}]({folder}{name}.ipynb)"
         said_of = f"{one.claim.title} | {one.claim.section} | **{one.verdict}** | {'; '.join(said)}"
         lines.append(f"| {place} | {said_of} | {link} |")
     return "\n".join(lines)
+
+
+def _in_brackets(number: Number) -> str:
+    return f" ({OF_A_NUMBER.get(number.says, number.says)})" if number.says else ""
 
 
 def block(one: Assessed, place: int) -> str:

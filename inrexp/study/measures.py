@@ -19,12 +19,13 @@ from inrexp.study.evidence import (
     PAPER,
     PRESET,
     SMOOTH,
+    TENTH,
     VOC,
     Evidence,
     difference,
     runs_of,
 )
-from inrexp.study.judging import Part, Rule, above, below, level, occurs
+from inrexp.study.judging import Part, Rule, above, below, level
 from inrexp.study.tables import best, of_several
 from inrexp.study.variants import NEAR
 
@@ -39,6 +40,7 @@ FILLS |= {"other_picture": "another picture's blur"}
 NULL = ("beside", "noise")  # the kinds of nulls.csv in which only the rounding differs
 CHANCE = 0.05  # IoU of two masks of a tenth at random places
 SETTING, CHOSEN = "the paper's setting", PRESET
+OURS = f"{METHODS[FIELD].label}, {PRESET}"  # what the studies ran of the field: this project's preset, not the paper's
 WITH_TUNED = f"{CHOSEN} (on pictures that chose it, too)"
 
 
@@ -47,19 +49,19 @@ def sufficiency(found: Evidence) -> list[Part]:
     field = runs_of(found, IMAGENET)
     parts = [
         Part(f"{SETTING}: the mask at a*, cut, is still enough", evidence.kept_when_cut(found, PAPER), above(0.5)),
-        Part("INR: pictures that have an a*", by_photograph(field, "found"), above(0.5)),
+        Part(f"{OURS}: pictures that have an a*", by_photograph(field, "found"), above(0.5)),
     ]
     for name, words in FILLS.items():
         still = evidence.control(found, name, measure="enough")
-        parts.append(Part(f"INR: a mask that is enough is so under {words}", still, above(0.5)))
+        parts.append(Part(f"{OURS}: a mask that is enough is so under {words}", still, above(0.5)))
     for name, words in {"lite1": "EfficientNet-Lite1", "lite2": "EfficientNet-Lite2"}.items():
         still = evidence.control(found, name, measure="enough")
-        parts.append(Part(f"INR: a mask that is enough is so for {words}", still))
+        parts.append(Part(f"{OURS}: a mask that is enough is so for {words}", still))
     for method in (*OTHERS, CONTROL):
         runs = runs_of(found, IMAGENET, method)
         parts.append(Part(f"{METHODS[method].label}: pictures that have an a*", by_photograph(runs, "found")))
         kept = difference(field, runs, "probability_equal")
-        parts.append(Part(f"INR less {METHODS[method].label}: p kept at equal area", kept, signed=True))
+        parts.append(Part(f"{OURS} less {METHODS[method].label}: p kept at equal area", kept, signed=True))
     return parts
 
 
@@ -112,40 +114,66 @@ def jumps(found: Evidence) -> list[Part]:
 
 
 def seeds(found: Evidence) -> list[Part]:
-    """Whether seeds part, and by more than rounding."""
-    null, apart = evidence.overlap(found, NULL), evidence.overlap(found, ["seed"])
-    alone, rounded = (evidence.overlap(found, kinds, at_most=CHANCE) for kinds in (["seed"], NULL))
-    return [
+    """Whether seeds part, and by more than rounding: masks of a tenth are judged, other areas stand beside.
+
+    Rounding has two pairs of fits a picture and seeds one, so each kind of rounding is looked at alone, too.
+    """
+    alone = evidence.overlap(found, ["seed"], at_most=CHANCE)
+    parts = [
         Part("pictures with two seeds that do not overlap", alone, above(0)),
-        Part("IoU of one seed under other rounding, less that of two seeds", (null - apart).dropna(), above(0), True),
-        Part("pictures with two roundings of one seed that do not overlap", rounded),
-        Part("IoU of two seeds", apart),
-        Part("IoU of one seed under other rounding", null),
+        Part("IoU of one seed under other rounding, less that of two seeds", _parted(found, TENTH), above(0), True),
+        Part("IoU of two seeds", evidence.overlap(found, ["seed"])),
+        Part("IoU of one seed under other rounding", evidence.overlap(found, NULL)),
     ]
+    for kind, words in zip(NULL, ("beside another fit", "with a millionth of noise"), strict=True):
+        rounded = evidence.overlap(found, [kind], at_most=CHANCE)
+        parts.append(Part(f"pictures in which one seed does not overlap itself {words}", rounded))
+    for area in (0.05, 0.2):
+        words = f"masks of {100 * area:g} %: IoU under other rounding, less that of two seeds"
+        parts.append(Part(words, _parted(found, area), signed=True))
+    return parts
+
+
+def _parted(found: Evidence, area: float) -> pd.Series:
+    return (evidence.overlap(found, NULL, area=area) - evidence.overlap(found, ["seed"], area=area)).dropna()
 
 
 def diversity(found: Evidence) -> list[Part]:
-    """How far two methods' masks of a tenth overlap."""
-    return [Part("IoU of two methods", evidence.agreement(found, "methods", "iou"), below(0.5))]
+    """Whether two methods' masks of a tenth overlap less than one fit of the field does with itself, rounded anew."""
+    methods, null = evidence.agreement(found, "methods", "iou"), evidence.overlap(found, NULL)
+    words = f"IoU of one fit of {OURS} under other rounding, less that of two methods"
+    return [
+        Part(words, (null - methods).dropna(), above(0), signed=True),
+        Part("IoU of two methods", methods),
+        Part(f"IoU of one fit of {OURS} under other rounding", null),
+    ]
 
 
 def _outperforms(found: Evidence, dataset: str, others: Sequence[str], rule: Rule) -> list[Part]:
     """The field's precision less that of others, at equal area and in the paper's own column, with sizes beside."""
     field, parts = runs_of(found, dataset), []
-    for where, measure in (("at equal area", "precision_equal"), ("in the paper's column", "precision")):
+    of = {method: runs_of(found, dataset, method) for method in (FIELD, *others, CONTROL)}
+    names = {method: _called(runs, method) for method, runs in of.items()}
+    for where, measure in (("at equal area", "precision_equal"), ("in the paper's column", "precision_paper")):
         for method in others:
-            values = difference(field, runs_of(found, dataset, method), measure)
-            parts.append(Part(f"INR less {METHODS[method].label}: precision {where}", values, rule, signed=True))
-    disc = difference(field, runs_of(found, dataset, CONTROL), "precision_equal")
-    parts.append(Part("INR less a centred disc: precision at equal area", disc, signed=True))
-    for method in (FIELD, *others, CONTROL):
-        runs, name = runs_of(found, dataset, method), METHODS[method].label
+            values = difference(field, of[method], measure)
+            parts.append(Part(f"{names[FIELD]} less {names[method]}: precision {where}", values, rule, signed=True))
+    disc = difference(field, of[CONTROL], "precision_equal")
+    parts.append(Part(f"{names[FIELD]} less a centred disc: precision at equal area", disc, signed=True))
+    for method, runs in of.items():
+        name = names[method]
         parts.append(Part(f"{name}: precision at equal area", by_photograph(runs, "precision_equal")))
-        parts.append(Part(f"{name}: precision in the paper's column", by_photograph(runs, "precision")))
-        parts.append(Part(f"{name}: share of the picture in that column's mask", by_photograph(runs, "size")))
-        less = "less a centred disc of the same area"
-        parts.append(Part(f"{name} {less}: precision at a*", by_photograph(runs, "over_disc"), signed=True))
+        parts.append(Part(f"{name}: precision in the paper's column", by_photograph(runs, "precision_paper")))
+        parts.append(Part(f"{name}: share of the picture in the mask judged", by_photograph(runs, "size")))
+        if method != CONTROL:
+            less = "less a centred disc of the same area"
+            parts.append(Part(f"{name} {less}: precision at a*", by_photograph(runs, "over_disc"), signed=True))
     return parts
+
+
+def _called(runs: pd.DataFrame, method: str) -> str:
+    """The method with its preset, as these runs have it."""
+    return str(runs["variant"].iloc[0]) if len(runs) else METHODS[method].label
 
 
 def imagenet(found: Evidence) -> list[Part]:
@@ -168,7 +196,7 @@ def _recognised(found: Evidence, others: Sequence[str]) -> list[Part]:
     field = field[field["unmasked"] >= RECOGNISED]
     for method in others:
         values = difference(field, runs_of(found, VOC, method), "precision_equal")
-        words = f"INR less {METHODS[method].label}: precision at equal area, pairs with p of {RECOGNISED} or more"
+        words = f"{OURS} less {METHODS[method].label}: precision at equal area, pairs with p of {RECOGNISED} or more"
         parts.append(Part(words, values, signed=True))
     return parts
 
@@ -222,7 +250,7 @@ def importance(found: Evidence) -> list[Part]:
 def surroundings(found: Evidence) -> list[Part]:
     """The share of pictures with sufficient masks mostly on the object and mostly beside it."""
     runs = pd.concat(_in_turn(found).values())
-    enough = runs[runs["found"] == 1].dropna(subset="precision")
+    enough = runs.dropna(subset="precision")  # it is of the mask at a*, so of one that keeps the class
     pictures = runs["sample"].unique()
 
     def share(holds: pd.Series) -> pd.Series:
@@ -237,12 +265,13 @@ def surroundings(found: Evidence) -> list[Part]:
 
 
 def falling(found: Evidence) -> list[Part]:
-    """The fall of the precision from one explanation to the next."""
+    """The fall of the precision from the first to the third explanation, with the steps between beside."""
     runs, parts = _in_turn(found), []
-    for where, measure in (("at equal area", "precision_equal"), ("at a*", "precision")):
-        for one, other, words in ((1, 2, "first less second"), (2, 3, "second less third")):
+    steps = [(1, 3, "first less third", above(0)), (1, 2, "first less second", None), (2, 3, "second less third", None)]
+    for one, other, words, rule in steps:
+        for where, measure in (("at equal area", "precision_equal"), ("at a*", "precision")):
             values = difference(runs[one], runs[other], measure)
-            parts.append(Part(f"{words} explanation: precision {where}", values, above(0), signed=True))
+            parts.append(Part(f"{words} explanation: precision {where}", values, rule, signed=True))
     names = {1: "first", 2: "second", 3: "third"}
     return parts + [
         Part(f"{name} explanation: precision at a*", by_photograph(runs[number], "precision"))
@@ -295,6 +324,6 @@ def divergence(found: Evidence) -> list[Part]:
     dead = pd.concat([by_photograph(runs_of(found, dataset), "collapsed") for dataset in (IMAGENET, VOC)])
     weights = evidence.has_star(found, HALF) - evidence.has_star(found, "weight to 1000")
     return [
-        Part("fits that collapsed or diverged", dead.astype(float), occurs()),
+        Part("fits that collapsed or diverged", (dead > 0).astype(float), above(0)),
         Part("weight to 100 less weight to 1000: pictures with an a*", weights.dropna(), above(0), signed=True),
     ]

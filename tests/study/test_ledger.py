@@ -83,11 +83,11 @@ def test_a_claim_without_rows_names_the_command_that_makes_them(tmp_path: Path):
 @pytest.mark.usefixtures("two_pictures_decide")
 def test_a_line_has_the_key_number_and_a_block_has_all(tmp_path: Path):
     one = ledger.assess(claim(0.1, 0.1), read_evidence(tmp_path))
-    line = r"| 1 | A claim | 4.1 | **holds** | x less y\*: +0.10 [+0.10, +0.10], n = 2 | 07 |"
+    line = r"| 1 | A claim | 4.1 | **holds** | x less y\*: +0.10 [+0.10, +0.10], n = 2 (holds) | 07 |"
     assert ledger.summary([one], folder=None).splitlines()[-1] == line
     text = ledger.block(one, 3)
     assert text.startswith("**3. A claim** (section 4.1): **holds**\n\n> As the paper has it.\n\nHow.\n\n| number |")
-    assert r"| x less y\* | +0.10 [+0.10, +0.10], n = 2 | above 0 | holds |" in text
+    assert r"| x less y\* | +0.10 [+0.10, +0.10], n = 2 | above 0; no, if it ends below 0.05 | holds |" in text
 
 
 @pytest.mark.usefixtures("two_pictures_decide")

@@ -30,7 +30,7 @@ def says(name: str, found: Evidence) -> list[str]:
 def compared(folder: Path, dataset: str, **precisions: tuple[float, float]) -> Evidence:
     """Every method on eight pictures, with its precision in the paper's column and at equal area, a little spread."""
     study = [
-        run(f"{number:06d}/cat", method, own + 0.001 * number, equal=equal + 0.002 * number, dataset=dataset)
+        run(f"{number:06d}/cat", method, own + 0.002 * number, equal=equal + 0.002 * number, dataset=dataset)
         for method, (own, equal) in precisions.items()
         for number in range(8)
     ]
@@ -51,13 +51,14 @@ def test_without_rows_every_measure_is_missing_and_none_is_an_error(name: str, t
 
 def test_outperforming_is_judged_in_the_papers_column_and_at_equal_area(tmp_path: Path):
     scores = dict.fromkeys(OTHERS, (0.4, 0.6))
-    found = compared(tmp_path, STANDIN, inr=(0.7, 0.5), **scores)  # ahead at its own size, behind at the same size
+    found = compared(tmp_path, STANDIN, inr=(0.7, 0.5), **scores)  # ahead of their own sizes, behind at the same size
     numbers = judged("imagenet", found)
     assert [one.says for one in numbers] == [FAILS] * 3 + [HOLDS] * 3
-    assert [round(one.mean, 2) for one in numbers] == [-0.1] * 3 + [0.3] * 3
+    # of the field the paper's column takes the mask at its a* among four areas, not the 0.7 at its a* among all
+    assert [round(one.mean, 2) for one in numbers] == [-0.1] * 3 + [0.1] * 3
     everything = {one.part.what: one for one in measured(measures.imagenet(found))}
-    assert everything["INR less a centred disc: precision at equal area"].mean == pytest.approx(-0.1)
-    assert everything["INR: share of the picture in that column's mask"].mean == pytest.approx(0.1)
+    assert everything["INR, crisp less a centred disc: precision at equal area"].mean == pytest.approx(-0.1)
+    assert everything["INR, crisp: share of the picture in the mask judged"].mean == pytest.approx(0.1)
 
 
 def test_rows_of_format_1_leave_the_equal_areas_unmeasured(tmp_path: Path):
@@ -148,7 +149,7 @@ def in_turn(*precisions: float | None, later: str = "") -> list[dict]:
 def test_explanations_in_turn(tmp_path: Path):
     found = read_evidence(write(tmp_path, study=[*in_turn(0.9, 0.6, 0.2), run("alone", precision=0.1)]))
     assert says("several", found) == [HOLDS, HOLDS]
-    assert says("falling", found) == [HOLDS] * 4
+    assert says("falling", found) == [HOLDS] * 2
     assert says("surroundings", found) == [HOLDS]
     assert says("outside", found) == [HOLDS]
     assert says("best_of_three", found) == [UNTESTED]  # none of 20 pictures, so at most 17 %
