@@ -94,10 +94,9 @@ class Method:
             if name not in every:
                 there = f"its options are {', '.join(every)}" if every else "it has none"
                 raise LookupError(f"{self.name} has no option {name!r}: {there}")
-            if not _fits(value, every[name]):
-                raise ValueError(
-                    f"{self.name}.{name} must be of the same kind as its default {every[name]!r}, got {value!r}"
-                )
+            if not _fits(value, every[name], self._annotations().get(name, "")):
+                kind = self._annotations().get(name) or f"of the same kind as its default {every[name]!r}"
+                raise ValueError(f"{self.name}.{name} must be {kind}, got {value!r}")
         found = every | dict(chosen)
         if self.config is not None:
             self.config(**found)  # raises for settings that cannot be fitted
@@ -123,14 +122,25 @@ class Method:
         value = self.checked(chosen).get("preset")
         return value if value is None or isinstance(value, str) else "custom"
 
+    def _annotations(self) -> dict[str, str]:
+        """What each keyword-only parameter says that it takes, as text such as "int | None"."""
+        parameters = inspect.signature(self.function).parameters.values()
+        kinds = {one.name: one.annotation for one in parameters if one.annotation is not one.empty}
+        return {name: kind.__name__ if isinstance(kind, type) else str(kind) for name, kind in kinds.items()}
+
     def _keywords(self) -> dict[str, Any]:
         parameters = inspect.signature(self.function).parameters.values()
         return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
 
 
-def _fits(value: Any, default: Any) -> bool:
-    if default is None or value is None:
+def _fits(value: Any, default: Any, annotation: str) -> bool:
+    """Whether a value is of its default's kind; where the default is None, of the annotation's."""
+    if value is None:
         return True
+    if default is None:
+        kinds = {"int": int, "float": int | float, "str": str}
+        wanted = kinds.get(annotation.replace("None", "").strip(" |"))
+        return wanted is None or (isinstance(value, wanted) and not isinstance(value, bool))
     if isinstance(default, str):
         return isinstance(value, str | FitConfig)
     if isinstance(default, float):

@@ -29,8 +29,10 @@ Wanted = int | str | Sequence[int] | Target | None  # what to explain, as `Class
 def as_image(classifier: Classifier, picture: Picture) -> torch.Tensor:
     """A path, packaged name, PIL picture or ready image as an image (1, 3, h, w) in [0, 1] on the model's device.
 
-    Raises TypeError or ValueError for what is neither.
+    Raises TypeError or ValueError for what is none of them, TypeError for a bare model.
     """
+    if not isinstance(classifier, Classifier):
+        raise TypeError(f"classifier must be an inrexp.Classifier(model, ...), got a bare {type(classifier).__name__}")
     if not isinstance(picture, torch.Tensor):
         return classifier.prepare(load_picture(picture))
     if picture.dim() != 4 or picture.shape[:2] != (1, 3) or not picture.is_floating_point():

@@ -25,6 +25,11 @@ def test_a_ready_image_is_taken_as_it_is(planted: Planted):
     assert not as_image(planted.classifier, planted.image.clone().requires_grad_()).requires_grad
 
 
+def test_a_bare_model_is_refused_with_what_to_do(planted: Planted):
+    with pytest.raises(TypeError, match=r"classifier must be an inrexp.Classifier\(model, ...\), got a bare"):
+        explain(planted.classifier.model, "coffee")  # type: ignore[arg-type]
+
+
 def test_a_path_a_name_and_a_picture_are_prepared_for_the_classifier(planted: Planted, tmp_path: Path):
     picture = to_picture(planted.image)
     picture.save(tmp_path / "one.png")
@@ -50,7 +55,9 @@ def test_a_path_a_name_and_a_picture_are_prepared_for_the_classifier(planted: Pl
         (torch.full((1, 3, 112, 112), torch.nan), ValueError, r"image must lie in \[0, 1\]"),
         ("missing.png", FileNotFoundError, "no picture at missing.png"),
         (Image.new("RGB", (1, 1)), ValueError, "the picture is 1 x 1 px"),
-        (7, TypeError, "source must be a path, a packaged name or a PIL image, got int"),
+        (7, TypeError, "picture must be a path, a packaged name, a PIL image or a float tensor .* got int"),
+        ("penguin", FileNotFoundError, "did you mean 'penguins'"),
+        (Path(__file__).parent, FileNotFoundError, "is a folder: give one picture"),
     ],
 )
 def test_what_is_no_image_is_refused(planted: Planted, given: object, error: type[Exception], message: str):

@@ -99,7 +99,10 @@ def _check(options: argparse.Namespace) -> None:
     config = inrexp.PRESETS[options.preset]
     low, high = config.area_range
     if options.area is not None and not low <= options.area <= high:
-        raise ValueError(f"--area must lie in the trained range [{low:g}, {high:g}], got {options.area:g}")
+        raise ValueError(
+            f"--area must lie in the fitted range [{low:g}, {high:g}], got {options.area:g}: it is a fraction of the "
+            f"picture, {high:g} for {high:.0%}"
+        )
     held = getattr(config.source, "areas", None)
     if options.area is not None and held and options.area not in held:
         raise ValueError(f"--area must be one of {held} with --preset {options.preset}, got {options.area:g}")

@@ -19,21 +19,25 @@ PLACES = "local:N (processes here), slurm:FILE.toml (SLURMCluster's keywords, an
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options; those of the first group are StudyPlan's fields, with its defaults where none is given."""
-    parser.add_argument("results", type=Path, help="folder of the results; run again on it to resume")
+    parser.add_argument("results", type=Path, nargs="?", help="folder to write to; run again on it to resume")
     plan = parser.add_argument_group("what is computed", argument_default=argparse.SUPPRESS)
     plan.add_argument("--dataset", help="packaged, imagenet-s50, voc07-difficult, folder, ... (default: packaged)")
     plan.add_argument("--called", metavar="NAME", help="what rows and tables call the data set")
     plan.add_argument("--methods", type=lambda text: tuple(text.split(",")), metavar="A,B,...", help="(default: all)")
     plan.add_argument("--seeds", type=int, help="seeds 0 to SEEDS - 1 (default: 5)")
     plan.add_argument("--iterations", type=int, help="explanations of algorithm 1, for table 2 (default: 1)")
-    plan.add_argument("--threshold", type=float, help="Phi_0 (default: half of the unmasked probability)")
-    plan.add_argument("--cut", type=float, help="where masks are cut to 0/1")
+    plan.add_argument(
+        "--threshold",
+        type=float,
+        help="Phi_0 of eq. 5 (default: half of the unmasked probability)",
+    )
+    plan.add_argument("--cut", type=float, help="where masks are cut to 0/1 (default: 0.5)")
     plan.add_argument("--map-cut", type=float, help="where saliency maps are cut (default: 0.2, VOC 0.5)")
-    plan.add_argument("--curve-steps", type=int, help="of insertion and deletion")
-    plan.add_argument("--model", help="as for explain")
+    plan.add_argument("--curve-steps", type=int, help="of insertion and deletion (default: 20)")
+    plan.add_argument("--model", help="as for explain (default: efficientnet_lite0)")
     plan.add_argument("--samples", type=Path, metavar="FILE", help="only those named in this file, one name a line")
-    plan.add_argument("--limit", type=int, help="this many pictures, evenly spread over the data set")
-    plan.add_argument("--batch", type=int, help="fits in one call, of methods that can")
+    plan.add_argument("--limit", type=int, help="this many pictures, evenly spread (default: all)")
+    plan.add_argument("--batch", type=int, help="fits in one call, of methods that can (default: 1)")
     parser.add_argument(
         "--option",
         action="append",
@@ -44,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_plugin(parser)
     parser.add_argument("--list-options", action="store_true", help="list the methods' options, and compute nothing")
     work = parser.add_argument_group("how the work is done")
-    work.add_argument("--folder", type=Path, help="where the data set lies")
+    work.add_argument("--folder", type=Path, help="where the data set lies, to be read (data/README.md)")
     work.add_argument("--cluster", metavar="PLACE", help=f"compute on Dask: {PLACES}")
     work.add_argument("--retry-failed", action="store_true", help="try again what failed before")
     work.add_argument(
@@ -68,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
     if options.list_options:
         print(*_described(), sep="\n")
         return 0
+    if options.results is None:
+        raise ValueError("results must be given: the folder to write to, as in `inrexp study out/mine`")
     fields = {field.name for field in dataclasses.fields(StudyPlan)}
     given = {name: value for name, value in vars(options).items() if name in fields}
     if "samples" in given:

@@ -39,9 +39,9 @@ class Report:
         lines = [*self.facts, *(f"PROBLEM: {problem}" for problem in self.problems[:SHOWN])]
         if len(self.problems) > SHOWN:
             lines.append(f"... and {len(self.problems) - SHOWN} more problems")
-        return "\n".join(
-            [*lines, f"{self.name}: {len(self.problems)} problems" if self.problems else f"{self.name}: ok"]
-        )
+        count = len(self.problems)
+        found = f"{count} problem{'s' * (count > 1)}" if count else "ok"
+        return "\n".join([*lines, f"{self.name}: {found}"])
 
 
 def check_data(name: str, folder: "str | Path | None" = None) -> Report:
@@ -67,7 +67,8 @@ def _check_folder(name: str, folder: "str | Path | None") -> Report:
     problems = []
     for sample in dataset:
         assert isinstance(sample, FolderSample)
-        problems += _raised(partial(_check_pair, sample.picture, sample.mask, white))
+        check = partial(_check_pair, sample.picture, sample.mask, white)
+        problems += _raised(check if sample.has_truth else partial(load_picture, sample.picture))
     named = {sample.name for sample in dataset}
     masks = sorted((Path(folder) / "masks").glob("*.png"))
     problems += [f"{path} has no picture" for path in masks if path.stem not in named]

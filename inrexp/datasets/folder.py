@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from PIL import Image
 
 from inrexp.datasets.pictures import load_picture
 from inrexp.datasets.samples import Dataset, Sample, Truth, read_mask, truth_of
@@ -15,13 +17,20 @@ from inrexp.models.classifier import Classifier, Target
 class FolderSample(Sample):
     """wanted: class index or label as text; "" for the classifier's top-1."""
 
-    mask: str
+    mask: str  # "" for a folder without masks
     wanted: str
+
+    @property
+    def has_truth(self) -> bool:
+        return bool(self.mask)
 
     def target(self, classifier: Classifier) -> Target:
         return classifier.target(self.wanted or None, classifier.prepare(load_picture(self.picture)))
 
     def truths(self, classifier: Classifier) -> dict[str, Truth]:
+        if not self.has_truth:
+            nothing = torch.zeros(classifier.size, dtype=torch.bool)
+            return {"mask": Truth(nothing, nothing)}
         inside = white(self.mask)
         return {"mask": truth_of(inside, np.ones_like(inside), self.picture, self.mask, classifier)}
 
@@ -29,29 +38,42 @@ class FolderSample(Sample):
 def load_folder(folder: "str | Path") -> Dataset:
     """Reads pictures/NAME.ext with masks/NAME.png, in which the object is white, and labels.csv if there is one.
 
-    labels.csv has the columns name and target: the picture's name, and a class index or label. Without that file the
-    classifier's top-1 class is explained. Raises FileNotFoundError and ValueError that name the file.
+    Without a folder masks/ there is no truth, and a study leaves every precision empty. labels.csv has the columns name
+    and target: the picture's name, and a class index or label. Without that file the classifier's top-1 class is
+    explained. Raises FileNotFoundError and ValueError that name the file.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder at {folder}: wanted one that holds pictures/NAME.jpg, and masks/NAME.png")
     pictures = [path for path in sorted((folder / "pictures").glob("*")) if path.is_file() and path.name[0] != "."]
     if not pictures:
-        raise FileNotFoundError(f"no pictures in {folder / 'pictures'}: wanted pictures/NAME.jpg and masks/NAME.png")
-    wanted = _labels(folder / "labels.csv")
+        raise FileNotFoundError(
+            f"no pictures in {folder / 'pictures'}: wanted pictures/NAME.jpg, and masks/NAME.png of the same size in "
+            "which the object is white (255). Without a folder masks/ precision is not measured"
+        )
+    known = Image.registered_extensions()
+    if strays := [path for path in pictures if path.suffix.lower() not in known]:
+        raise ValueError(f"{strays[0]} is no picture: {folder / 'pictures'} must hold pictures only, move it elsewhere")
+    wanted, has_masks = _labels(folder / "labels.csv"), (folder / "masks").is_dir()
     samples: dict[str, Sample] = {}
     for path in pictures:
         name, mask = path.stem, folder / "masks" / f"{path.stem}.png"
         if name in samples:
             raise ValueError(f"{path} and {samples[name].picture} would share the mask {mask}: rename one of them")
-        if not mask.is_file():
-            raise FileNotFoundError(f"no mask at {mask} for {path}")
+        if has_masks and not mask.is_file():
+            raise FileNotFoundError(
+                f"no mask at {mask} for {path}: draw one of its size with the object in white (255), or take the "
+                "folder masks/ away; precision is then not measured"
+            )
         if wanted and name not in wanted:
             raise ValueError(f"{folder / 'labels.csv'} has no row for {path.name}: its name column lacks {name}")
         target = wanted.get(name, "")
-        samples[name] = FolderSample(name, str(path), target or "top-1", str(mask), target)
+        samples[name] = FolderSample(name, str(path), target or "top-1", str(mask) if has_masks else "", target)
     if set(wanted) - set(samples):
         raise FileNotFoundError(f"{folder / 'labels.csv'} names {min(set(wanted) - set(samples))}: no such picture")
     classes = "classes from labels.csv" if wanted else "each classifier's own top-1 class"
-    return Dataset("folder", tuple(samples.values()), (f"{len(samples)} pictures of {folder}, {classes}",))
+    truth = "" if has_masks else ", no masks, so precision is not measured"
+    return Dataset("folder", tuple(samples.values()), (f"{len(samples)} pictures of {folder}, {classes}{truth}",))
 
 
 def _labels(path: Path) -> dict[str, str]:

@@ -24,7 +24,10 @@ def load_dataset(name: str, folder: "str | Path | None" = None) -> Dataset:
         return load_packaged()
     if name == "folder":
         if folder is None:
-            raise ValueError("folder must be given for the data set 'folder': it holds pictures/ and masks/")
+            raise ValueError(
+                "folder must be given for the data set 'folder', on the command line as --folder PATH: it holds "
+                "pictures/, and masks/ where there is a truth"
+            )
         return load_folder(folder)
     if name in IMAGENET_S:
         return load_imagenet_s(name, external(name, folder))

@@ -1,5 +1,6 @@
 """Pictures in, tensors out. A picture is a PIL image; an image is (1, 3, h, w) in [0, 1]."""
 
+import difflib
 import warnings
 from importlib.resources import files
 from pathlib import Path
@@ -25,7 +26,10 @@ def load_picture(source: "str | Path | Image.Image") -> Image.Image:
     if isinstance(source, Image.Image):
         return _upright_rgb(source, "the picture")
     if not isinstance(source, str | Path):
-        raise TypeError(f"source must be a path, a packaged name or a PIL image, got {type(source).__name__}")
+        raise TypeError(
+            "picture must be a path, a packaged name, a PIL image or a float tensor (1, 3, h, w) in [0, 1], got "
+            f"{type(source).__name__}: PIL.Image.fromarray takes arrays (h, w, 3) of 0 to 255"
+        )
     path = picture_path(source)
     try:
         with warnings.catch_warnings():
@@ -52,8 +56,12 @@ def picture_path(source: "str | Path") -> Path:
     if str(source) in PACKAGED and not path.is_file():
         entry = picture_table()[str(source)]
         path = PICTURES / entry["file"] if "file" in entry else Path(str(files(entry["module"]) / entry["path"]))
+    if path.is_dir():
+        raise FileNotFoundError(f"{path} is a folder: give one picture, such as a file in it")
     if not path.is_file():
-        raise FileNotFoundError(f"no picture at {path}; packaged pictures are {', '.join(PACKAGED)}")
+        near = difflib.get_close_matches(str(source), PACKAGED, n=1)
+        meant = f" (did you mean {near[0]!r}?)" if near else ""
+        raise FileNotFoundError(f"no picture at {path}{meant}; packaged pictures are {', '.join(PACKAGED)}")
     return path
 
 

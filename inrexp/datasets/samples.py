@@ -45,6 +45,11 @@ class Sample(ABC):
     picture: str
     label: str
 
+    @property
+    def has_truth(self) -> bool:
+        """Whether a truth is known; without one no pixel counts, and precision is not measured."""
+        return True
+
     @abstractmethod
     def target(self, classifier: Classifier) -> Target:
         """The class among the classifier's own.  Raises LookupError if it has none for it."""
@@ -161,6 +166,8 @@ def _has_target(sample: Sample, classifier: Classifier) -> bool:
 
 
 def _is_shown(sample: Sample, classifier: Classifier) -> bool:
+    if not sample.has_truth:
+        return True
     try:
         truth = sample.truth(classifier)
     except Exception:  # such as a missing mask: the study's row says so

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import operator
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,11 @@ class Classifier:
             raise ValueError(f"activation must be 'softmax' or 'sigmoid', got {activation!r}")
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError(f"mean and std must hold 3 numbers, std above 0; got mean={mean}, std={std}")
+        if min(mean) < 0 or max(mean) > 1:
+            raise ValueError(
+                f"mean must lie in [0, 1], since images do, got {tuple(mean)}: divide mean and std by 255 if the model "
+                "was trained on pictures in 0 to 255"
+            )
         self.model = model
         self.size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
         self.resize = resize or round(min(self.size) * 8 / 7)
@@ -139,7 +145,16 @@ class Classifier:
             scores = self.scores(images, normalised=normalised)
         if not torch.isfinite(scores).all():
             raise ValueError("model returned NaN or infinite scores: check its weights and the normalisation given")
+        if self.activation == "softmax" and _are_probabilities(scores):
+            warnings.warn(
+                f"The scores of {self.name} lie in [0, 1] and sum to 1, as if a softmax had been taken of them. It is "
+                "taken once more here: leave it out of the model.",
+                stacklevel=2,
+            )
         return scores.softmax(1) if self.activation == "softmax" else scores.sigmoid()
+
+    def __repr__(self) -> str:
+        return f"Classifier({self.name!r}, {self.size[0]} x {self.size[1]} px, {self.activation}, {self.device})"
 
     def probability(self, images: torch.Tensor, target: Target, *, normalised: bool = False) -> torch.Tensor:
         """Phi: the probability of the target.  Returns (n,).
@@ -211,6 +226,11 @@ def short_label(labels: Sequence[str]) -> str:
     if len(labels) <= 2:
         return " + ".join(labels)
     return f"{labels[0]} and {len(labels) - 1} more"
+
+
+def _are_probabilities(scores: torch.Tensor) -> bool:
+    sums = scores.sum(1)
+    return bool(scores.min() >= 0) and bool(torch.isclose(sums, torch.ones_like(sums), atol=1e-3).all())
 
 
 @contextlib.contextmanager

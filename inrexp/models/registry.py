@@ -85,7 +85,8 @@ def load_classifier(
     elif name in classifier_names():
         classifier = _load_torchvision(name, weights)
     else:
-        raise LookupError(f"no classifier named {name!r}{_near(name, classifier_names())}")
+        there = f"; packaged are {', '.join(LITE)}, and torchvision's names work, too"
+        raise LookupError(f"no classifier named {name!r}{_near(name, classifier_names())}{there}")
     classifier.model.to(device).to(memory_format=torch.channels_last)
     classifier.channels_last = device.type != "mps"
     return classifier

@@ -86,10 +86,12 @@ def fit(
             kept = f"What was fitted is kept; {len(problems) - len(fitted)} not begun."
             warnings.warn(f"The fit was {stopped}. {kept}", stacklevel=2)
             break
-    for index, one in enumerate(fitted):
+    for index, (one, problem) in enumerate(zip(fitted, problems, strict=False)):
         if one.outcome.failed:
-            cure = "Try a smaller lr" if one.outcome.kind == "diverged" else "Try another seed or a smaller lr"
-            warnings.warn(f"The fit of problem {index} {one.outcome}. {cure}.", stacklevel=2)
+            cures = {"diverged": "Try a smaller learning rate (FitConfig.descent)"}
+            cure = cures.get(one.outcome.kind, "Try another seed, or more steps if they were cut down")
+            which = f" (number {index} of the batch)" if len(problems) > 1 else ""
+            warnings.warn(f"The fit of {problem.target.label!r}{which} {one.outcome}. {cure}.", stacklevel=2)
     return fitted
 
 
@@ -145,7 +147,9 @@ class _Group:
                     done = step + 1
                     if done % REPORT_EVERY == 0 or done == steps:
                         report = {"loss": float(terms[0].nanmean()), "probability": float(terms[1].nanmean())}
-                        bar.set_postfix({"loss": f"{report['loss']:.3f}", "p": f"{report['probability']:.3f}"})
+                        bar.set_postfix(
+                            {"loss": f"{report['loss']:.3f}", "p": f"{report['probability']:.3f}"}, refresh=False
+                        )
                         bar.update(done - bar.n)
                         if callback is not None:
                             callback(done, report, self.source)
@@ -179,6 +183,11 @@ class _Group:
         if config.flip and step % 2 == 0:
             seen = seen.flip(-1)
         scores = self.classifier.scores(seen.flatten(0, 1), normalised=True)  # (p * k, C)
+        if torch.is_grad_enabled() and not scores.requires_grad:
+            raise ValueError(
+                f"model of {self.classifier.name} must give scores that can be differentiated by the picture, got "
+                "scores without a gradient: take torch.no_grad, detach or numpy out of its forward"
+            )
         (problems, k), activation = areas.shape, self.classifier.activation
         target, dice_weight = self.target.repeat_interleave(k, 0), config.dice_weight.at(step, steps)
         value = loss(

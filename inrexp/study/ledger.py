@@ -1,7 +1,7 @@
 """The paper's claims, one by one: the sentence, how it was tested here, the numbers, and the verdict that follows.
 
-data/claims.toml has the sentences, `measures` the numbers that test each, and `judging` the rules by which a verdict
-follows from them. Only claims that no number here can decide are judged by hand, and say so.
+data/claims.toml has the sentences, `measures` and `turns` the numbers that test each, and `judging` the rules by which
+a verdict follows from them. Only claims that no number here can decide are judged by hand, and say so.
 """
 
 import tomllib
@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from inrexp.files import DATA, written_whole
-from inrexp.study import measures
+from inrexp.study import measures, turns
 from inrexp.study.evidence import Evidence
 from inrexp.study.export import plain
 from inrexp.study.judging import (
@@ -91,9 +91,9 @@ def claims(path: "str | Path" = CLAIMS) -> list[Claim]:
 
 def _claim(entry: dict[str, Any]) -> Claim:
     name = entry.pop("measure", None)
-    parts = getattr(measures, name, None) if name else None
+    parts = getattr(measures, name, getattr(turns, name, None)) if name else None
     if name and parts is None:
-        raise ValueError(f"{entry['title']!r} names the measure {name!r}, which inrexp.study.measures lacks")
+        raise ValueError(f"{entry['title']!r} names the measure {name!r}, which neither measures nor turns has")
     return Claim(parts=parts, **entry)
 
 

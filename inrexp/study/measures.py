@@ -1,4 +1,4 @@
-"""The numbers that test each claim of the paper; `ledger` has the sentences.
+"""The numbers that test the paper's claims on one explanation; `turns` has those on several, `ledger` the sentences.
 
 Every function takes the rows and returns parts, each a value for every picture with the rule that judges their mean.
 """
@@ -26,7 +26,6 @@ from inrexp.study.evidence import (
     runs_of,
 )
 from inrexp.study.judging import Part, Rule, above, below, level
-from inrexp.study.tables import best, of_several
 from inrexp.study.variants import NEAR
 
 # The methods that claims are about, by what their records say: those that fit masks, those that give a map, the control
@@ -207,32 +206,6 @@ def seconds(found: Evidence) -> list[Part]:
     return [Part(what, evidence.of_variant(found, name, "seconds"), digits=0) for what, name in shown.items()]
 
 
-def _in_turn(found: Evidence) -> dict[int, pd.DataFrame]:
-    """The field's explanations 1 to 3 of the pictures that have a second one; no rows where none has."""
-    runs = runs_of(found, IMAGENET, iteration=None)
-    try:
-        runs = of_several(runs)
-    except ValueError:
-        runs = runs.iloc[:0]
-    return {number: runs[runs["iteration"] == number] for number in (1, 2, 3)}
-
-
-def several(found: Evidence) -> list[Part]:
-    """The share of pictures whose second and third explanations have an a*."""
-    runs = _in_turn(found)
-    names = {2: "second", 3: "third"}
-    return [
-        Part(f"pictures whose {name} explanation keeps the class", by_photograph(runs[number], "found"), above(0.5))
-        for number, name in names.items()
-    ]
-
-
-def apart(found: Evidence) -> list[Part]:
-    """How much of a later mask lies on the earlier ones."""
-    values = evidence.agreement(found, "iterations", "share")
-    return [Part("share of a later mask on earlier ones", values, below(0.1))]
-
-
 def importance(found: Evidence) -> list[Part]:
     """What is left of the class under the mask moved elsewhere, and without what the mask holds."""
     kept, moved = evidence.control(found, "kept"), evidence.control(found, "moved")
@@ -245,61 +218,6 @@ def importance(found: Evidence) -> list[Part]:
         values = 1 - evidence.control(found, "deleted", method=method, measure="half")
         parts.append(Part(f"the same, without the mask of {METHODS[method].label}", values))
     return parts
-
-
-def surroundings(found: Evidence) -> list[Part]:
-    """The share of pictures with sufficient masks mostly on the object and mostly beside it."""
-    runs = pd.concat(_in_turn(found).values())
-    enough = runs.dropna(subset="precision")  # it is of the mask at a*, so of one that keeps the class
-    pictures = runs["sample"].unique()
-
-    def share(holds: pd.Series) -> pd.Series:
-        return holds.groupby(enough["sample"]).max().reindex(pictures, fill_value=False).astype(float)
-
-    on, beside = share(enough["precision"] > 0.5), share(enough["precision"] < 0.5)
-    return [
-        Part("pictures with such a mask on the object and another beside it", on * beside, above(0)),
-        Part("pictures with such a mask mostly beside the object", beside),
-        Part("the object's share of the picture", by_photograph(runs, "object_share")),
-    ]
-
-
-def falling(found: Evidence) -> list[Part]:
-    """The fall of the precision from the first to the third explanation, with the steps between beside."""
-    runs, parts = _in_turn(found), []
-    steps = [(1, 3, "first less third", above(0)), (1, 2, "first less second", None), (2, 3, "second less third", None)]
-    for one, other, words, rule in steps:
-        for where, measure in (("at equal area", "precision_equal"), ("at a*", "precision")):
-            values = difference(runs[one], runs[other], measure)
-            parts.append(Part(f"{words} explanation: precision {where}", values, rule, signed=True))
-    names = {1: "first", 2: "second", 3: "third"}
-    return parts + [
-        Part(f"{name} explanation: precision at a*", by_photograph(runs[number], "precision"))
-        for number, name in names.items()
-    ]
-
-
-def outside(found: Evidence) -> list[Part]:
-    """How much more often the third explanation than the first lies mostly beside the object."""
-    runs = {
-        number: one.assign(beside=(one["precision"] < 0.5).astype(float).where(one["precision"].notna()))
-        for number, one in _in_turn(found).items()
-    }
-    values = difference(runs[3], runs[1], "beside")
-    return [Part("masks mostly beside the object: third less first", values, above(0), signed=True)]
-
-
-def best_of_three(found: Evidence) -> list[Part]:
-    """The share of pictures in which a later mask is the most precise one, and the two means."""
-    runs = _in_turn(found)
-    every = pd.concat(runs.values())
-    chosen = best(every.dropna(subset="precision")) if len(every) else every
-    later = chosen.assign(later=(chosen["iteration"] > 1).astype(float))
-    return [
-        Part("pictures in which a later mask is the most precise", by_photograph(later, "later"), above(0)),
-        Part("best of three: precision", by_photograph(chosen, "precision")),
-        Part("first explanation: precision", by_photograph(runs[1], "precision")),
-    ]
 
 
 def times_of_grad_cam(found: Evidence) -> list[Part]:

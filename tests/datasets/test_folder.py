@@ -1,11 +1,13 @@
 """A folder of one's own: pictures, masks, labels.csv, and errors that name the file."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from copies import IMAGENET, SIDE, own, write_picture
 
+from inrexp.datasets.check import check_data
 from inrexp.datasets.named import load_dataset
 
 
@@ -26,6 +28,8 @@ def test_a_folder_of_one_s_own_gives_targets_and_truths(tmp_path: Path):
         (lambda folder: (folder / "labels.csv").write_text("name,target\na,1\nb,1\n"), FileNotFoundError, "names b"),
         (lambda folder: (folder / "labels.csv").write_text("picture\na\n"), ValueError, "columns name,target"),
         (lambda folder: (folder / "pictures/a.jpg").unlink(), FileNotFoundError, "no pictures in"),
+        (lambda folder: (folder / "pictures/notes.txt").write_text("x"), ValueError, "notes.txt is no picture"),
+        (lambda folder: shutil.rmtree(folder), FileNotFoundError, "no folder at"),
     ],
 )
 def test_a_folder_s_errors_name_the_file(tmp_path: Path, break_it, error, words):
@@ -38,3 +42,12 @@ def test_a_mask_of_zeros_and_ones_is_refused(tmp_path: Path):
     own(tmp_path, mask=np.eye(SIDE, dtype=np.uint8))
     with pytest.raises(ValueError, match="a.png marks nothing.*largest value is 1"):
         load_dataset("folder", tmp_path).samples[0].truth(IMAGENET)
+
+
+def test_pictures_without_masks_are_explained_and_their_precision_is_not_measured(tmp_path: Path):
+    shutil.rmtree(own(tmp_path) / "masks")
+    dataset = load_dataset("folder", tmp_path)
+    assert "no masks, so precision is not measured" in dataset.facts[0]
+    (sample,) = dataset.known_to(IMAGENET)
+    assert not sample.truth(IMAGENET).counted.any()
+    assert str(check_data("folder", tmp_path)).endswith("folder: ok")

@@ -2,6 +2,7 @@
 
 import json
 import urllib.error
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -110,12 +111,22 @@ def test_labels_that_do_not_fit_the_model_are_refused():
         ({"activation": "tanh"}, ValueError, "activation must be 'softmax' or 'sigmoid', got 'tanh'"),
         ({"std": (1, 1, 0)}, ValueError, "std above 0"),
         ({"mean": (0.5,)}, ValueError, "3 numbers"),
+        ({"mean": (123, 116, 103)}, ValueError, r"mean must lie in \[0, 1\].*divide mean and std by 255"),
         ({"size": 224, "resize": 200}, ValueError, "resize must be at least .* 224 px, got 200"),
     ],
 )
 def test_a_classifier_with_a_wrong_setting_is_refused(arguments: dict, error: type[Exception], message: str):
     with pytest.raises(error, match=message):
         Classifier(**{"model": nn.Identity(), **arguments})
+
+
+def test_scores_that_are_probabilities_already_are_said_so(planted: Planted):
+    twice = torch.nn.Sequential(planted.classifier.model, torch.nn.Softmax(1))
+    with pytest.warns(UserWarning, match="as if a softmax had been taken"):
+        Classifier(twice, size=112).probabilities(planted.image)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        planted.classifier.probabilities(planted.image)
 
 
 def test_targets_by_index_label_set_or_top_one(planted: Planted):

@@ -406,7 +406,7 @@ def test_a_fit_that_turns_nan_keeps_its_last_good_state_and_harms_no_other(plant
     config = dataclasses.replace(QUICK_FIT, steps=30)
     sane = fit(planted.classifier, problems, config, progress=False)
     broken = Classifier(Breaks(planted.classifier.model, 1, 17), mean=[0.5] * 3, std=[1.0] * 3, size=112)
-    with pytest.warns(UserWarning, match="The fit of problem 1 diverged at step 17"):
+    with pytest.warns(UserWarning, match=r"The fit of 'stripes' \(number 1 of the batch\) diverged at step 17"):
         fitted = fit(broken, problems, config, progress=False)
     assert [str(one.outcome) for one in fitted] == ["finished", "diverged at step 17", "finished"]
     assert same(fitted[0], sane[0])
@@ -417,10 +417,21 @@ def test_a_fit_that_turns_nan_keeps_its_last_good_state_and_harms_no_other(plant
     assert torch.equal(fitted[1].history["loss"], sane[1].history["loss"][:17])
 
 
+def test_a_model_without_gradients_is_refused(planted: Planted):
+    class Silent(torch.nn.Module):
+        def forward(self, images):
+            with torch.no_grad():
+                return planted.classifier.model(images)
+
+    silent = Classifier(Silent(), mean=[0.5] * 3, std=[1.0] * 3, size=112, name="silent")
+    with pytest.raises(ValueError, match="model of silent must give scores that can be differentiated"):
+        fit(silent, [Problem(planted.image, STRIPES)], QUICK_FIT, progress=False)
+
+
 def test_a_learning_rate_far_too_large_is_said_so(planted: Planted):
     problem = Problem(planted.image, STRIPES, 1)
     for lr, ending in ((0.1, "collapsed to"), (10.0, "collapsed to"), (1e30, "diverged at step")):
-        with pytest.warns(UserWarning, match=f"The fit of problem 0 {ending}"):
+        with pytest.warns(UserWarning, match=f"The fit of 'stripes' {ending}"):
             (one,) = fit(
                 planted.classifier,
                 [problem],

@@ -69,7 +69,7 @@ def test_a_claim_needs_a_measure_or_a_verdict_that_exists(tmp_path: Path):
         claim(by_hand="yes")
     text = ledger.CLAIMS.read_text().replace('"continuity"', '"continuousness"')
     (tmp_path / "claims.toml").write_text(text)
-    with pytest.raises(ValueError, match="names the measure 'continuousness', which inrexp.study.measures lacks"):
+    with pytest.raises(ValueError, match="names the measure 'continuousness', which neither measures nor turns has"):
         ledger.claims(tmp_path / "claims.toml")
 
 

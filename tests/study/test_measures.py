@@ -5,10 +5,16 @@ from pathlib import Path
 import pytest
 from ledger_rows import STANDIN, VOC, controls, fitted, nulls, run, write
 
-from inrexp.study import judging, measures
+from inrexp.study import judging, measures, turns
 from inrexp.study.evidence import HALF, LATTICES, PAPER, Evidence, read_evidence
 from inrexp.study.judging import FAILS, HOLDS, UNMEASURED, UNTESTED, Number, measured
 
+MEASURES = {
+    name: value
+    for room in (measures, turns)
+    for name, value in vars(room).items()
+    if callable(value) and not name.startswith("_") and value.__module__ == room.__name__
+}
 OTHERS = ("extremal_perturbation", "grad_cam", "rise", "centred_disc")
 PICTURES = [f"x/{number}" for number in range(20)]
 
@@ -20,7 +26,7 @@ def two_pictures_decide(monkeypatch: pytest.MonkeyPatch):
 
 
 def judged(name: str, found: Evidence) -> list[Number]:
-    return [one for one in measured(getattr(measures, name)(found)) if one.part.rule is not None]
+    return [one for one in measured(MEASURES[name](found)) if one.part.rule is not None]
 
 
 def says(name: str, found: Evidence) -> list[str]:
@@ -37,13 +43,9 @@ def compared(folder: Path, dataset: str, **precisions: tuple[float, float]) -> E
     return read_evidence(write(folder, study=study))
 
 
-NAMES = [name for name, value in vars(measures).items() if not name.startswith("_") and callable(value)]
-MEASURES = [name for name in NAMES if getattr(measures, name).__module__ == measures.__name__]
-
-
 @pytest.mark.parametrize("name", MEASURES)
 def test_without_rows_every_measure_is_missing_and_none_is_an_error(name: str, tmp_path: Path):
-    numbers = measured(getattr(measures, name)(read_evidence(tmp_path)))
+    numbers = measured(MEASURES[name](read_evidence(tmp_path)))
     assert numbers
     assert all(one.pictures == 0 for one in numbers)
     assert {one.says for one in numbers if one.part.rule} <= {UNMEASURED}
@@ -165,7 +167,7 @@ def test_a_later_mask_without_an_area_explains_nothing(tmp_path: Path):
 def test_the_best_of_three_may_be_a_later_one(tmp_path: Path):
     found = read_evidence(write(tmp_path, study=in_turn(0.4, 0.6, 0.2)))
     assert says("best_of_three", found) == [HOLDS]
-    numbers = {one.part.what: one.mean for one in measured(measures.best_of_three(found))}
+    numbers = {one.part.what: one.mean for one in measured(turns.best_of_three(found))}
     assert numbers["best of three: precision"] == pytest.approx(0.6)
 
 

@@ -19,7 +19,7 @@ def rows_of(name: str, kept: dict[str, list[float]]) -> pd.DataFrame:
     lines = []
     for picture, probabilities in kept.items():
         line = {"dataset": "d", "model": "m", "sample": picture, "method": setting.method, "settings": settings}
-        line |= {"key": f"{name} {picture}", "unmasked": 1.0, "collapsed": False}
+        line |= {"key": f"{name} {picture}", "unmasked": 1.0, "collapsed": False, "iteration": 1, "area": 0.1}
         for at, p in zip(PLACES, probabilities, strict=True):
             line |= {f"probability_at_{at}": p, f"precision_at_{at}": 0.5}
         lines.append(line)
