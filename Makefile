@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NOTEBOOK_TIMEOUT ?= 900
 # Two processes, in the order that tests/conftest.py gives: the slow tests first. nbval takes 2 s to import.
-BY_TWO := -n 2 --dist loadgroup --no-loadscope-reorder -p no:nbval
+BY_TWO := -n 2 --dist loadgroup --no-loadscope-reorder -p no:nbval --durations=10
 
 .DEFAULT_GOAL := help
 .PHONY: help env figures paper notebooks book chromium browser test soak quick lint bench lock clean
@@ -48,7 +48,7 @@ test: $(READY)  ## every test: modules, then the committed notebooks against the
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BY_TWO) tests  # apart from the notebooks: two conftest.py
-	INREXP_FIGURES=$$(mktemp -d) $(BIN)/python -m pytest --nbval -n 2 --dist loadscope --no-loadscope-reorder notebooks
+	INREXP_FIGURES=$$(mktemp -d) $(BIN)/python -m pytest --nbval -n 2 --dist loadscope --no-loadscope-reorder --durations=10 notebooks
 
 soak: $(READY)  ## faults at random for long: a study killed twenty times (INREXP_SOAK=200 for more), a full disk
 	INREXP_SOAK=$${INREXP_SOAK:-20} $(BIN)/python -m pytest tests/study/test_faults.py

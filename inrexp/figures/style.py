@@ -26,8 +26,8 @@ GREY = "#6b6b6b"  # of the lines under a figure: 5.3 to 1 against white
 SMALL, LINE, EDGE = 6.5, 0.125, 0.05  # points; inches: a line under the figure and its margin, whole pixels
 MASK_MAP = "cividis"  # perceptually uniform, and the same to a colour-blind reader
 OUTLINE = "#ffb000"  # colour-blind-safe, visible on light and dark pictures with the dark line under it
-# Okabe and Ito; the first four differ in lightness
-LINES = ("#0072b2", "#d55e00", "#56b4e9", "#e69f00", "#009e73", "#cc79a7")
+# Okabe and Ito, and a grey; the first four differ in lightness
+LINES = ("#0072b2", "#d55e00", "#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#000000", "#999999")
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110,
     "savefig.dpi": 160,

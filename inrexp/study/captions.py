@@ -116,10 +116,15 @@ def _of_equal(rows: pd.DataFrame) -> list[str]:
     """The sentences on the comparison at equal area; none for rows that lack it."""
     if not has_equal_areas(rows):
         return []
+    later = (
+        " The a* of a later explanation is found without what the earlier masks cover; what its masks keep may lean on "
+        "that cover."
+    )
     return [
         "The first parts compare the methods at equal real area, on all pictures: every mask is brought to 2.5, 5, 10 "
         "and 20 % of the picture by its largest values and shown over a blur of 20 px. a* is the smallest of these "
-        "areas that keeps half of the unmasked probability, and 20 % for a picture without one. A fit that collapsed "
+        f"areas that keeps half of the unmasked probability, and 20 % for a picture without one."
+        f"{later if (rows['iteration'] > 1).any() else ''} A fit that collapsed "
         "has no a* and keeps nothing (p = 0); it has no precision. Means and intervals are over pictures, after the "
         "mean over seeds and over the classes asked for in one picture. Where the network gives a class less than "
         f"{RECOGNISED:g} unmasked, it does not recognise it, and these pairs stand apart. In the differences, p is of "

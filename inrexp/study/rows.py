@@ -146,13 +146,16 @@ def label_of(method: str) -> str:
 def _variants(rows: pd.DataFrame) -> pd.Series:
     """Name each run by its method and preset, such as "INR, crisp".
 
-    If runs of one preset on one data set differ in some settings, these settings join the name.
+    If runs of one preset differ in some settings on some data set, these settings join the name on every data set.
     """
     names = pd.Series("", index=rows.index)
-    for (_, _, method, preset), runs in rows.groupby(["dataset", "model", "method", "preset"]):
+    for (_, method, preset), runs in rows.groupby(["model", "method", "preset"]):
         settings = {text: settings_of(text) for text in runs["settings"].unique()}
         all_names = dict.fromkeys(name for one in settings.values() for name in one)
-        differ = [name for name in all_names if len({json.dumps(one.get(name)) for one in settings.values()}) > 1]
+        together = [[settings[text] for text in one.unique()] for _, one in runs.groupby("dataset")["settings"]]
+        differ = [
+            name for name in all_names if any(len({json.dumps(one.get(name)) for one in ones}) > 1 for ones in together)
+        ]
         own_name = preset.removeprefix(method).strip("_")  # "extremal_perturbation_quick" is its "quick"
         stem = ", ".join(part for part in (label_of(method), own_name) if part)
         for text, one in settings.items():
