@@ -95,8 +95,8 @@ class Method:
                 there = f"its options are {', '.join(every)}" if every else "it has none"
                 raise LookupError(f"{self.name} has no option {name!r}: {there}")
             if not _fits(value, every[name], self._annotations().get(name, "")):
-                kind = self._annotations().get(name) or f"of the same kind as its default {every[name]!r}"
-                raise ValueError(f"{self.name}.{name} must be {kind}, got {value!r}")
+                kind = self._annotations().get(name) or "of its default's kind"
+                raise ValueError(f"{self.name}.{name} must be {kind} (its default is {every[name]!r}), got {value!r}")
         found = every | dict(chosen)
         if self.config is not None:
             self.config(**found)  # raises for settings that cannot be fitted

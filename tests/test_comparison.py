@@ -80,7 +80,7 @@ def test_the_command_lists_every_methods_options(capsys: pytest.CaptureFixture, 
 
 
 def test_an_option_whose_default_is_none_is_held_to_its_annotation():
-    with pytest.raises(ValueError, match=r"inr.steps must be int \| None, got 'abc'"):
+    with pytest.raises(ValueError, match=r"inr.steps must be int \| None .its default is None., got 'abc'"):
         METHODS["inr"].checked({"steps": "abc"})
     assert METHODS["inr"].checked({"steps": 7})["steps"] == 7
 

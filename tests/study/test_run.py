@@ -478,7 +478,7 @@ def test_the_command_reads_the_names_from_a_file(planted_command, tmp_path: Path
         (["--samples", "nowhere.txt"], "no list of samples at nowhere.txt"),
         (["--methods", "inr,smoothgrad"], "methods must be some of inr"),
         (["--option", "rise.mask=400"], "rise has no option 'mask': its options are masks, cells, keep"),
-        (["--option", "rise.masks=many"], "rise.masks must be of the same kind as its default 8000, got 'many'"),
+        (["--option", "rise.masks=many"], "rise.masks must be int (its default is 8000), got 'many'"),
         (["--option", "inr.preset=sharp"], "no preset named 'sharp'"),
         (["--option", "smoothgrad.steps=4"], "no method 'smoothgrad'; there are inr"),
         (["--option", "masks=400"], "--option takes METHOD.NAME=VALUE"),
