@@ -333,14 +333,18 @@ def test_the_model_of_the_reader_is_left_alone_while_a_fit_runs(bench, planted_o
     planted_once.classifier.model.eval()
 
 
+NOISE = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))  # the same in both processes of a run
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("notes.txt", b"no picture", "notes.txt is not a picture that PIL can read"),
         ("dot.png", png_of(torch.zeros(1, 3, 4, 4)), "dot.png is 4 x 4 px"),
-        ("half.png", png_of(torch.rand(1, 3, 64, 64))[:600], "half.png is a damaged picture"),
+        ("half.png", png_of(NOISE)[:600], "half.png is a damaged picture"),
         ("", b"", "picture is not a picture"),
     ],
+    ids=["text", "too small", "cut off", "nothing"],
 )
 def test_a_bad_upload_says_what_is_wrong(bench, name, content, message):
     upload(bench, name, content)
