@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--also", type=Path, nargs="*", default=[], metavar="ROWS.csv")
     options = parser.parse_args()
     classifier = load_classifier(options.model, device=options.device)
+    samples = read_names(options.samples)
     for name in options.settings:
         setting = SETTINGS[name]
         plan = StudyPlan(
@@ -43,12 +44,15 @@ def main() -> None:
             methods=(setting.method,),
             options={setting.method: setting.options},
             seeds=1,
-            samples=read_names(options.samples),
+            samples=samples,
             limit=options.limit,
         )
         print(name, run_study(plan, options.out, folder=options.folder, classifier=classifier))
     places = [options.out, *options.also]
-    rows = pd.concat([read_rows(place) for place in places]).drop_duplicates("key")
+    own, *others = (read_rows(place) for place in places)
+    rows = pd.concat([own, *others]).drop_duplicates("key")
+    # another study may hold more: other data sets, later explanations, pictures that are not asked for here
+    rows = rows[rows["dataset"].isin(own["dataset"]) & rows["sample"].isin(samples) & (rows["iteration"] == 1)]
     seconds = pd.concat([found for place in places if (found := read_seconds(place)) is not None])
     print(quality(rows, seconds.drop_duplicates("key")).round(3).to_string())
 

@@ -90,8 +90,7 @@ def _read_study(path: Path) -> pd.DataFrame:
         for measure in ("precision", "probability")
     }
     at_four = sum(
-        rows[f"precision_at_{at}"].where(np.isclose(rows["star"], area) & (rows["found"] == 1), 0.0)
-        for at, area in EQUAL_AREAS.items()
+        rows[f"precision_at_{at}"].where(np.isclose(rows["star"], area), 0.0) for at, area in EQUAL_AREAS.items()
     )
     first_of_field = (rows["method"] == FIELD) & (rows["iteration"] == 1) & rows["found"].notna()
     at_four = at_four.where(rows["found"] == 1)

@@ -159,6 +159,15 @@ class Explorer:
         for key in keys:
             self.page.keyboard.press(key)
 
+    def ends(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """What is seen at the smallest and at the largest area; a larger mask is brighter."""
+        self.press("Home")
+        small = self.seen()
+        self.press("End")
+        large = self.seen()
+        assert large[1] > small[1]
+        return small, large
+
     def drag(self, start: float, end: float, steps: int = 20) -> None:
         """With the mouse, from one share of the bar to another."""
         box = self.slider.bounding_box()
@@ -283,13 +292,9 @@ def test_figure_1_is_alive_in_the_book(book: Path, reader: Reader, request: pyte
     if "inrexp-here" not in path.read_text():
         pytest.skip("the committed notebook was executed before its explorer was drawn in the browser")
     explorer = Explorer(reader.open(path).page)
-    explorer.press("Home")
-    small = explorer.seen()
-    explorer.press("End")
-    large = explorer.seen()
+    small, large = explorer.ends()
     explorer.root.screenshot(path=SCREENSHOTS / f"fig1_{name_of(request)}.png")
     assert large[0] > small[0]
-    assert large[1] > small[1]
 
 
 @pytest.fixture(scope="module")
@@ -312,23 +317,15 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_converted_notebook_is_alive(converted: Path, reader: Reader, request: pytest.FixtureRequest):
     explorer = Explorer(reader.open(converted).page)
-    explorer.press("Home")
-    small = explorer.seen()
-    explorer.press("End")
-    large = explorer.seen()
+    small, large = explorer.ends()
     explorer.root.screenshot(path=SCREENSHOTS / f"converted_{name_of(request)}.png")
     assert (small[0], large[0]) == (2.5, 20)
-    assert large[1] > small[1]
 
 
 def test_a_mailed_page_opens_anywhere(mailed: Path, reader: Reader, request: pytest.FixtureRequest):
     explorer = Explorer(reader.open(mailed).page)
-    explorer.press("Home")
-    small = explorer.seen()
-    explorer.press("End")
-    large = explorer.seen()
+    small, large = explorer.ends()
     assert (small[0], large[0]) == (10, 40)
-    assert large[1] > small[1]
     reader.page.screenshot(path=SCREENSHOTS / f"mailed_{name_of(request)}.png", full_page=True)
 
 
