@@ -29,6 +29,7 @@ from .paper.presets import PRESETS as PRESETS
 from .paper.settings import FitConfig as FitConfig
 from .paper.smallest_area import PAPER_AREAS as PAPER_AREAS
 from .saliency import SaliencyMap as SaliencyMap
+from .saved import explain_many_once as explain_many_once
 from .saved import explain_once as explain_once
 
 __version__: str

@@ -18,11 +18,10 @@ from inrexp.methods import (
     lattice_config,
     rise,
     saliency_map,
-    with_steps,
 )
 from inrexp.models.classifier import Classifier
 from inrexp.paper.fit import Problem
-from inrexp.paper.presets import DEFAULT, EXTREMAL_PERTURBATION, PRESETS, named
+from inrexp.paper.presets import DEFAULT, EXTREMAL_PERTURBATION, PRESETS, named, with_steps
 from inrexp.paper.settings import FitConfig
 from inrexp.saliency import SaliencyMap
 

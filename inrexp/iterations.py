@@ -59,6 +59,7 @@ def explain_in_turn(
     n: int,
     rules: Rules | None = None,
     initial: torch.Tensor | None = None,
+    first: Sequence[Explanation] | None = None,
     max_batch: int = 64,
     progress: bool = True,
     callback: NumberedCallback | None = None,
@@ -66,17 +67,21 @@ def explain_in_turn(
     """Algorithm 1 on many pictures at once: round i fits explanation i of each picture that is not done yet.
 
     problems: images, targets and first seeds.  initial: M^0, masks (m, 1, h, w) that count as explained already.
+    first: the first explanation of each picture, where it was made before; then round 1 fits nothing.
     Ctrl-C and `Cancelled` keep the explanations that were finished.
     """
     rules = rules or Rules()
     _check(n, rules, config)
+    check_first(first, problems, config, alone=initial is None)
     runs = [_Run(classifier, problem, config, initial, rules) for problem in problems]
     rounds = 0
 
-    def train(fresh: list[Problem]) -> list[Fitted]:
+    def train(fresh: list[Problem]) -> Sequence[Fitted | Explanation]:
         nonlocal rounds
         rounds += 1
         number = rounds
+        if number == 1 and first is not None:
+            return first
         numbered = None if callback is None else (lambda step, report, source: callback(number, step, report, source))
         try:
             with warnings.catch_warnings():
@@ -86,8 +91,8 @@ def explain_in_turn(
             return []
         return list(itertools.takewhile(lambda one: one.outcome.kind != "interrupted", fitted))  # the first ones, whole
 
-    def generate(index: int, fitted: Fitted) -> torch.Tensor | None:
-        return runs[index].add(fitted)
+    def generate(index: int, trained: Fitted | Explanation) -> torch.Tensor | None:
+        return runs[index].take(trained) if isinstance(trained, Explanation) else runs[index].add(trained)
 
     with contextlib.suppress(KeyboardInterrupt):  # also while explanations are judged; said below
         algorithm_1([run.problem for run in runs], n, train, generate)
@@ -132,6 +137,7 @@ class _Run:
         return self.take(explanation)
 
     def take(self, explanation: Explanation) -> torch.Tensor | None:
+        """Take in an explanation.  Returns its mask M^n, or None where the run ends with it."""
         smallest = smallest_beside(explanation, self.threshold, self.rules.cut, self.baseline)
         area = self.rules.area_of(explanation, smallest)
         mask = explanation.mask(area)
@@ -204,3 +210,24 @@ def _check(n: int, rules: Rules, config: FitConfig) -> None:
     low, high = config.area_range
     if not isinstance(rules.baseline_area, str) and not low <= rules.baseline_area <= high:
         raise ValueError(f"baseline_area must lie in the fitted range [{low:g}, {high:g}], got {rules.baseline_area}")
+
+
+def check_first(
+    first: Sequence[Explanation] | None, problems: Sequence[Problem], config: FitConfig, *, alone: bool
+) -> None:
+    """Raises ValueError for first explanations that a run would not have fitted itself.
+
+    alone: whether its first fit is that of `explain`, with no mask before it and none beside it.
+    """
+    if first is not None and not alone:
+        raise ValueError("first must be None where initial or joint is given: their first fit is another one")
+    for one, problem in zip(first or (), problems, strict=first is not None):
+        same = {
+            "picture": torch.equal(one.image, problem.image),
+            "target": one.target == problem.target,
+            "preset": one.config == config,
+            "seed": one.seed == problem.seed,
+        }
+        if differs := [name for name, holds in same.items() if not holds]:
+            wanted = "first must be what explain gives for the same picture, target, preset and seed"
+            raise ValueError(f"{wanted}; another {differs[0]} came")

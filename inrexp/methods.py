@@ -15,10 +15,10 @@ from inrexp.baselines.rise import rise_map
 from inrexp.datasets.pictures import MIN_SIDE, load_picture
 from inrexp.explanation import Explanation
 from inrexp.explanations import Explanations
-from inrexp.iterations import NumberedCallback, Rules, explain_in_turn, explain_jointly
+from inrexp.iterations import NumberedCallback, Rules, check_first, explain_in_turn, explain_jointly
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.fit import Callback, Problem, fit
-from inrexp.paper.presets import DEFAULT, EXTREMAL_PERTURBATION, named
+from inrexp.paper.presets import DEFAULT, EXTREMAL_PERTURBATION, named, rescaled_to, with_steps
 from inrexp.paper.settings import FitConfig, Growth, LatticeSettings
 from inrexp.saliency import SaliencyMap
 
@@ -123,20 +123,6 @@ def explain_batch(
     ]
 
 
-def with_steps(config: FitConfig, steps: int | None) -> FitConfig:
-    """The settings with another number of steps, under an honest name; None leaves them as they are."""
-    return config if steps is None else named(dataclasses.replace(config, steps=steps))
-
-
-def rescaled_to(config: FitConfig, steps: int | None) -> FitConfig:
-    """The settings in other steps with the learning rate scaled by their ratio, so that a short run comes as far."""
-    if steps is None:
-        return config
-    faster = config.steps / steps if steps > 0 else 1.0  # FitConfig refuses steps below 1
-    descent = dataclasses.replace(config.descent, lr=config.descent.lr * faster)
-    return named(dataclasses.replace(config, steps=steps, descent=descent))
-
-
 def explain_many(
     classifier: Classifier,
     picture: Picture,
@@ -148,6 +134,7 @@ def explain_many(
     steps: int | None = None,
     dice_weight: float | None = None,
     initial: torch.Tensor | None = None,
+    first: Explanation | None = None,
     baseline_area: str | float = "smallest",
     threshold: float | None = None,
     cut: float | None = None,
@@ -160,6 +147,7 @@ def explain_many(
 
     A fresh field, seed `algorithm1.seed_of(seed, i)`, is fitted for each; M^b is the clamped sum of earlier masks.
     dice_weight: lambda_d, other than the preset's.  initial: M^0, masks (m, 1, h, w) that count as explained already.
+    first: `explain`'s answer for the same picture, class, settings and seed, if it is there: it is not fitted again.
     baseline_area: which of a field's masks enters M^b. "smallest" (default) is the mask at a*, or at the range's end
         where there is no a*: eq. 5 calls it the explanation. The next explanation must avoid this mask but may use the
         rest of the picture. "largest" is the range's end, which leaves less; a number is that area for every one.
@@ -169,6 +157,7 @@ def explain_many(
         without what the earlier masks cover, and it is in the result, marked as none.
     callback: called with (number, step, {"loss", "probability"}, source); it may raise `Cancelled`.
     Ctrl-C and `Cancelled` keep the finished explanations.
+    Raises ValueError for a `first` of another fit, or one beside `initial` or `joint`.
     """
     config = named(preset)
     if dice_weight is not None:
@@ -178,9 +167,11 @@ def explain_many(
     image = as_image(classifier, picture)
     problem = Problem(image, classifier.target(target, image), seed)
     shared = {"n": n, "rules": rules, "initial": initial, "progress": progress, "callback": callback}
+    made = None if first is None else [first]
     if joint:
+        check_first(made, [problem], config, alone=False)
         return explain_jointly(classifier, problem, config, **shared)  # type: ignore[arg-type]
-    return explain_in_turn(classifier, [problem], config, **shared)[0]  # type: ignore[arg-type]
+    return explain_in_turn(classifier, [problem], config, first=made, **shared)[0]  # type: ignore[arg-type]
 
 
 def _constant(weight: float, usual: Growth) -> Growth:

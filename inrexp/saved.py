@@ -20,10 +20,11 @@ import torch
 import torchvision
 
 from inrexp.explanation import Explanation
+from inrexp.explanations import Explanations
 from inrexp.files import CLONE, source_digest
-from inrexp.methods import Picture, Wanted, as_image, explain, with_steps
+from inrexp.methods import Picture, Wanted, as_image, explain, explain_many
 from inrexp.models.classifier import Classifier, Target
-from inrexp.paper.presets import DEFAULT, named
+from inrexp.paper.presets import DEFAULT, named, with_steps
 from inrexp.paper.settings import FitConfig
 
 VARIABLE = "INREXP_EXPLANATIONS"  # names another folder
@@ -58,6 +59,43 @@ def explain_once(
             found = explain(classifier, image, wanted, preset=config, seed=seed, progress=progress)
             if found.outcome.finished:
                 found.save(path)
+    return found
+
+
+def explain_many_once(
+    classifier: Classifier,
+    picture: Picture,
+    target: Wanted = None,
+    *,
+    n: int = 3,
+    preset: str | FitConfig = DEFAULT,
+    seed: int = 0,
+    stop: bool = True,
+    folder: "str | Path | None" = None,
+    progress: bool = True,
+) -> Explanations:
+    """`explain_many`, or the explanations of the very same run that stand in a folder, as in `explain_once`.
+
+    The first explanation is `explain_once`'s. Only a run that came to its end is stored. Ctrl-C keeps the explanations
+    that were finished; during the first one it raises KeyboardInterrupt.
+    """
+    config, image = named(preset), as_image(classifier, picture)
+    wanted = classifier.target(target, image)
+    folder = Path(folder or default_folder())
+    path = folder / f"{key(classifier, image, wanted, config, seed)}-{n}{'' if stop else '-all'}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{path}.lock"):
+        try:
+            return Explanations.load(path, classifier=classifier)
+        except (FileNotFoundError, ValueError):
+            pass  # made below
+        options = {"preset": config, "seed": seed, "progress": progress}
+        first = explain_once(classifier, image, wanted, folder=folder, **options)  # type: ignore[arg-type]
+        if first.outcome.kind == "interrupted":
+            raise KeyboardInterrupt
+        found = explain_many(classifier, image, wanted, n=n, first=first, stop=stop, **options)  # type: ignore[arg-type]
+        if found.ending.kind != "interrupted":
+            found.save(path)
     return found
 
 

@@ -54,6 +54,41 @@ def test_the_first_explanation_is_explain_s_own(planted_pair):
     assert first.seed == alone.seed == 7
 
 
+def test_a_first_explanation_that_is_there_is_not_fitted_again(planted_pair):
+    alone = explain(planted_pair.classifier, planted_pair.image, planted_pair.target, preset=SHORT, progress=False)
+    called = []
+    found = many(planted_pair, SHORT, n=2, stop=False, first=alone, callback=lambda number, *_: called.append(number))
+    assert found[0] is alone
+    assert set(called) == {2}
+    assert torch.equal(found.masks(), many(planted_pair, SHORT, n=2, stop=False).masks())
+
+
+@pytest.mark.parametrize(
+    ("options", "other"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"steps": 4}, "preset"),
+        ({"initial": torch.zeros(1, 1, 112, 112)}, "initial or joint"),
+        ({"joint": True}, "initial or joint"),
+    ],
+    ids=["seed", "steps", "initial", "joint"],
+)
+def test_a_first_explanation_of_another_run_is_refused(planted_pair, options, other):
+    alone = explain(planted_pair.classifier, planted_pair.image, planted_pair.target, preset=SHORT, progress=False)
+    with pytest.raises(ValueError, match=f"first must.*{other}"):
+        many(planted_pair, SHORT, **{"first": alone} | options)
+
+
+def test_a_first_explanation_of_another_picture_or_class_is_refused(planted_pair):
+    image, target = planted_pair.image, planted_pair.target
+    dimmed = explain(planted_pair.classifier, 0.9 * image, target, preset=SHORT, progress=False)
+    with pytest.raises(ValueError, match="another picture came"):
+        many(planted_pair, SHORT, first=dimmed)
+    second = explain(planted_pair.classifier, image, 2, preset=SHORT, progress=False)
+    with pytest.raises(ValueError, match="another target came"):
+        many(planted_pair, SHORT, first=second)
+
+
 def test_the_loss_with_a_baseline_is_the_loss_without_plus_the_weighted_dice_term(planted_pair):
     config = dataclasses.replace(SHORT, steps=1, dice_weight=Growth(3.0))
     baseline = planted_pair.truths[0].float()[None, None]

@@ -1,4 +1,4 @@
-"""explain_once: a fit is made once, and nothing that changes an answer is overlooked."""
+"""explain_once and explain_many_once: a fit is made once, and nothing that changes an answer is overlooked."""
 
 import dataclasses
 import multiprocessing
@@ -13,7 +13,7 @@ from test_house import FILES, PACKAGES, place
 import inrexp
 from inrexp import files, saved
 from inrexp.paper.outcome import Outcome
-from inrexp.saved import explain_once, key
+from inrexp.saved import explain_many_once, explain_once, key
 
 BRIEF = dataclasses.replace(QUICK_FIT, steps=3)
 
@@ -169,6 +169,57 @@ def test_a_fit_that_did_not_finish_is_not_stored(
     once(planted, tmp_path)
     assert len(fits) == 2
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+def many(planted: Planted, folder: Path, **options) -> inrexp.Explanations:
+    given = {"preset": BRIEF, "n": 2, "stop": False, "progress": False, "folder": folder, **options}
+    return explain_many_once(planted.classifier, planted.image, 1, **given)
+
+
+def test_several_explanations_are_those_of_explain_many_and_their_first_is_explain_once_s(
+    planted: Planted, tmp_path: Path, fits: list
+):
+    once(planted, tmp_path)
+    found = many(planted, tmp_path)
+    assert fits == [0]
+    options = {"preset": BRIEF, "n": 2, "stop": False, "progress": False}
+    direct = inrexp.explain_many(planted.classifier, planted.image, 1, **options)
+    assert torch.equal(found.masks(), direct.masks())
+    assert (found.stars, found.areas, found.ending) == (direct.stars, direct.areas, direct.ending)
+
+
+def test_the_second_run_reads_all_of_its_explanations(
+    planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = many(planted, tmp_path)
+    for name in ("explain", "explain_many"):
+        monkeypatch.setattr(saved, name, None)
+    again = many(planted, tmp_path)
+    assert torch.equal(first.masks(), again.masks())
+    assert (first.stars, first.ending, len(again)) == (again.stars, again.ending, 2)
+
+
+@pytest.mark.parametrize("change", [{"n": 1}, {"stop": True}, {"seed": 1}], ids=lambda change: next(iter(change)))
+def test_another_run_is_another_folder(planted: Planted, tmp_path: Path, change: dict):
+    many(planted, tmp_path)
+    many(planted, tmp_path, **change)
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
+
+
+def test_ctrl_c_during_the_first_explanation_stores_nothing(
+    planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    counted = saved.explain
+
+    def interrupted(*arguments, **options):
+        found = counted(*arguments, **options)
+        found.outcome = Outcome("interrupted", step=1)
+        return found
+
+    monkeypatch.setattr(saved, "explain", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        many(planted, tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
 def _at_once(folder: Path, made: "multiprocessing.Queue") -> None:

@@ -2,16 +2,21 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 
-from inrexp.paper.fit import Fitted, Problem
+from inrexp.paper.fit import Problem
 
-Train = Callable[[list[Problem]], Sequence[Fitted]]
-Generate = Callable[[int, Fitted], torch.Tensor | None]
+Trained = TypeVar("Trained")
 
 
-def algorithm_1(problems: Sequence[Problem], N: int, train: Train, generate: Generate) -> list[list[torch.Tensor]]:  # noqa: N803
+def algorithm_1(
+    problems: Sequence[Problem],
+    N: int,  # noqa: N803
+    train: Callable[[list[Problem]], Sequence[Trained]],
+    generate: Callable[[int, Trained], torch.Tensor | None],
+) -> list[list[torch.Tensor]]:
     """Algorithm 1, for one picture or for several side by side; its lines are the paper's.
 
     Input: the deep learning model Phi and the perturbed image I' are in `train`; `problems` hold the image I, and as

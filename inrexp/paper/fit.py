@@ -18,7 +18,7 @@ from inrexp.paper.outcome import Cancelled, Outcome
 from inrexp.paper.perturb import Perturbation
 from inrexp.paper.problems import Problem, check_problems, drawn_areas, stacked_baselines
 from inrexp.paper.settings import FitConfig, LatticeSettings
-from inrexp.paper.starts import start_fields
+from inrexp.paper.starts import start_sources
 
 EMPTY, FULL = 0.05, 0.95  # a field's largest value, and its mean, beyond which its masks say nothing
 REPORT_EVERY = 10  # steps between looks at the device, each of which waits for it
@@ -112,8 +112,7 @@ class _Group:
         self.target = torch.zeros_like(probabilities)
         for row, problem in zip(self.target, problems, strict=True):
             row[list(problem.target.indices)] = 1
-        if isinstance(self.source, MaskField):
-            start_fields(self.source, classifier, problems, config)
+        start_sources(self.source, classifier, problems, config)
         outside = classifier.mean_colour.to(images)
         shown = Perturbation(images, config.perturbation, config.blur_sigma, outside=outside)
         self.shown = shown.mapped(classifier.normalise)  # once: it commutes with eq. 1

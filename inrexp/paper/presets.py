@@ -105,3 +105,17 @@ def named(preset: "str | FitConfig") -> FitConfig:
     if preset not in PRESETS:
         raise LookupError(f"no preset named {preset!r}; presets are {', '.join(PRESETS)}")
     return PRESETS[preset]
+
+
+def with_steps(config: FitConfig, steps: int | None) -> FitConfig:
+    """The settings with another number of steps, under an honest name; None leaves them as they are."""
+    return config if steps is None else named(dataclasses.replace(config, steps=steps))
+
+
+def rescaled_to(config: FitConfig, steps: int | None) -> FitConfig:
+    """The settings in other steps with the learning rate scaled by their ratio, so that a short run comes as far."""
+    if steps is None:
+        return config
+    faster = config.steps / steps if steps > 0 else 1.0  # FitConfig refuses steps below 1
+    descent = dataclasses.replace(config.descent, lr=config.descent.lr * faster)
+    return named(dataclasses.replace(config, steps=steps, descent=descent))

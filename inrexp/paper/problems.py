@@ -16,7 +16,7 @@ class Problem:
     """One picture, what to explain in it, and a seed.
 
     image: (1, 3, h, w) in [0, 1].  baseline: M^b of eq. 6, (1, 1, h, w), or None.
-    saliency: scores (1, 1, h, w) whose ranking the field starts from, for `FitConfig.start` "saliency"; else None.
+    saliency: scores (1, 1, h, w) whose ranking the fit starts from, for `FitConfig.start` "saliency"; else None.
     """
 
     image: torch.Tensor
@@ -42,7 +42,7 @@ def check_problems(problems: Sequence[Problem], config: FitConfig, max_batch: in
             got = tuple(problem.baseline.shape)
             raise ValueError(f"baseline must be a mask {(1, 1, *shape[2:])} like the image, got {got}")
         if (problem.saliency is not None) != (config.start == "saliency"):
-            raise ValueError("saliency must be given with start='saliency', which is for fields, and only with it")
+            raise ValueError("saliency must be given with start='saliency', and only with it")
         if problem.saliency is not None:
             checked_saliency(problem.saliency, problem.image)
 

@@ -186,8 +186,8 @@ class FitConfig:
         are sharpened towards 0 and 1 while they are fitted, and the fitted masks are 0 or 1 in their very area.
     level: the shares of the steps between which the level of the sharpening moves from 1/2 to the area's own
         (`masks.area_level`), so that the masks meet their area while they are fitted; None keeps it at 1/2.
-    start: None is random weights. "grad_cam" fits the field to the nested masks of GradCAM's ranking first (`starts`),
-        "saliency" to those of each problem's own scores.
+    start: None is random weights, and for a lattice all ones. "grad_cam" starts at the nested masks of GradCAM's
+        ranking (`starts`), "saliency" at those of each problem's own scores.
     reward: "probability" (the paper), "log_probability" or "score".
     perturbation: "blur" (the paper), "fade", or "levels" (extremal perturbations).
     blur_sigma: px; the paper names no value, 20 is extremal perturbations' strongest blur.
@@ -233,8 +233,8 @@ class FitConfig:
                     "two shares of the steps, the first below the second, for masks with a sharpness, or None",
                 ),
                 "start": (
-                    self.start is None or (self.start in STARTS and self.is_field),
-                    f"one of {STARTS} for a field, or None",
+                    self.start is None or self.start in STARTS,
+                    f"one of {STARTS}, or None",
                 ),
                 "reward": (self.reward in REWARDS, f"one of {REWARDS}"),
                 "perturbation": (self.perturbation in PERTURBATIONS, f"one of {PERTURBATIONS}"),

@@ -1,4 +1,4 @@
-"""Where a field starts: fitted to the nested masks of a ranking of the pixels, before the first classifier pass."""
+"""Where a fit starts: at the nested masks of a ranking of the pixels, before the first classifier pass."""
 
 import warnings
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from inrexp.baselines.grad_cam import grad_cam_map
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.inr import MaskField
-from inrexp.paper.masks import ranks
+from inrexp.paper.lattice import MaskLattice
+from inrexp.paper.masks import MaskSource, ranks
 from inrexp.paper.perturb import Perturbation
 from inrexp.paper.settings import FitConfig
 from inrexp.seeds import generator
@@ -20,13 +21,13 @@ RATE = 4e-3
 CLAMP = 0.1  # masks of the start lie in [0.1, 0.9]: a sigmoid nearer to 0 or 1 hardly moves again
 
 
-def start_fields(field: MaskField, classifier: Classifier, problems: Sequence[Any], config: FitConfig) -> None:
-    """Let every stacked field start where the settings say.
+def start_sources(source: MaskSource, classifier: Classifier, problems: Sequence[Any], config: FitConfig) -> None:
+    """Let every stacked field or lattice start where the settings say.
 
     problems: as `fit.Problem`, with image, target, seed, baseline and saliency. Fields of several outputs start at
         random, whatever the settings say.
     """
-    if config.start is None or field.outputs > 1:  # outputs that start from one ranking would descend to one mask
+    if config.start is None or source.outputs > 1:  # outputs that start from one ranking would descend to one mask
         return
     rankings = [
         ranking(one.saliency)
@@ -34,7 +35,10 @@ def start_fields(field: MaskField, classifier: Classifier, problems: Sequence[An
         else grad_cam_ranking(classifier, one.image, one.target, one.baseline, config)
         for one in problems
     ]
-    start_from_rankings(field, rankings, [one.seed for one in problems])
+    if isinstance(source, MaskLattice):
+        start_lattices(source, rankings)
+    elif isinstance(source, MaskField):
+        start_from_rankings(source, rankings, [one.seed for one in problems])
 
 
 def checked_saliency(saliency: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
@@ -75,7 +79,7 @@ def grad_cam_ranking(
             image = shown((1 - baseline.to(image))[None])[0]
         return ranking(checked_saliency(grad_cam_map(classifier, image, target), image))
     except ValueError as error:
-        warnings.warn(f"GradCAM gives no ranking to start from ({error}). The field starts at random.", stacklevel=2)
+        warnings.warn(f"GradCAM gives no ranking to start from ({error}). The fit starts without one.", stacklevel=2)
         return None
 
 
@@ -109,3 +113,16 @@ def start_from_rankings(field: MaskField, rankings: Sequence[torch.Tensor | None
         for parameter, old in zip(parameters, before, strict=True):
             parameter.grad = None
             parameter.copy_(torch.where(known.view(-1, *[1] * (old.dim() - 1)), parameter, old))
+
+
+def start_lattices(lattice: MaskLattice, rankings: Sequence[torch.Tensor | None]) -> None:
+    """Set every stacked lattice to the nested masks of its ranking: each cell to the mask's share of its pixels.
+
+    rankings: of each problem, (1, 1, h, w), or None to leave its lattice full.
+    """
+    with torch.no_grad():
+        for values, ranked in zip(lattice.values, rankings, strict=True):  # values: (areas, cells, cells)
+            if ranked is not None:
+                top = (ranked.to(values) < lattice.held.view(-1, 1, 1, 1)).to(values)  # (areas, 1, h, w)
+                shares = F.interpolate(top, size=values.shape[-2:], mode="area")
+                values.copy_(shares[:, 0].clamp(CLAMP, 1 - CLAMP))

@@ -19,7 +19,7 @@ from inrexp.study.store import Results
 
 AREA = 0.1  # of the methods' masks, as in figure 4
 FIELD = next(iter(METHODS))
-COLUMNS = ["picture", "dataset", "kind", "one", "other", "area", "iou", "share"]
+COLUMNS = ["picture", "dataset", "kind", "one", "other", "area", "iou", "share", "expected", "found"]
 
 
 def agreement(folder: "str | Path", *, seed: int = 0) -> pd.DataFrame:
@@ -27,9 +27,10 @@ def agreement(folder: "str | Path", *, seed: int = 0) -> pd.DataFrame:
 
     kind "methods": two methods' masks of a tenth of the picture, brought to it by their largest values; one and other
         name method and preset.
-    kind "iterations": the mask of an explanation at its a* (one: its number), cut at 1/2, against those before it
-        together (other: "earlier"). Explanations without an a* are left out.
+    kind "iterations": a later mask M^n of algorithm 1 (one: its number), cut at 1/2, against those before it together
+        (other: "earlier"). It is the mask at its a*, or of the largest area where it has none (found: 1 or 0).
     iou: intersection over union.  share: the part of the first mask that lies on the second.
+    expected: the second mask's share of the picture, which is what a mask at a random place has on it.
     """
     with Results(Path(folder)) as store:
         rows = [row for row in store.rows() if row["seed"] == seed and row["status"] == "finished"]
@@ -48,10 +49,13 @@ def _in_turn(key: tuple[str, str], rows: list[dict[str, Any]], store: Results) -
     found = []
     for preset in dict.fromkeys(row["preset"] for row in rows):
         earlier = None
-        for row in sorted((r for r in rows if r["preset"] == preset and r["area"]), key=lambda r: r["iteration"]):
-            mask = store.masks(row["key"])[f"{row['area']:g}"] >= 128
+        for row in sorted((r for r in rows if r["preset"] == preset), key=lambda r: r["iteration"]):
+            masks = store.masks(row["key"])
+            area = max(map(float, masks)) if row["area"] is None else row["area"]
+            mask = masks[f"{area:g}"] >= 128
             if earlier is not None:
-                found.append(_row(key, "iterations", str(row["iteration"]), "earlier", row["area"], mask, earlier))
+                pair = _row(key, "iterations", str(row["iteration"]), "earlier", area, mask, earlier)
+                found.append(pair | {"found": int(row["area"] is not None)})
             earlier = mask if earlier is None else mask | earlier
     return found
 
@@ -71,4 +75,5 @@ def _row(
 ) -> dict[str, Any]:
     both, either = float((mask & beside).sum()), float((mask | beside).sum())
     numbers = {"iou": round(both / either, 4) if either else None, "share": round(both / max(mask.sum(), 1), 4)}
+    numbers |= {"expected": round(float(beside.mean()), 4), "found": None}
     return {"picture": key[1], "dataset": key[0], "kind": kind, "one": one, "other": other, "area": area} | numbers

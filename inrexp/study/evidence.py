@@ -32,7 +32,7 @@ COLUMNS = {
     "variants": ["variant", "picture", "area", "unmasked", "probability", "probability_cut", "soft_area", "cut_area"],
     "controls": ["picture", "dataset", "method", "area", "control", "probability", "unmasked"],
     "nulls": ["picture", "preset", "kind", "area", "iou"],
-    "agreement": ["picture", "dataset", "kind", "one", "other", "area", "iou", "share"],
+    "agreement": ["picture", "dataset", "kind", "one", "other", "area", "iou", "share", "expected", "found"],
 }
 COLUMNS["variants"] += ["nested", "precision", "passes", "seconds"]
 
@@ -213,15 +213,17 @@ def overlap(found: Evidence, kinds: Sequence[str], *, area: float = TENTH, at_mo
     return (rows["iou"] <= at_most).groupby(rows["picture"]).max().astype(float)
 
 
-def agreement(found: Evidence, kind: str, column: str) -> pd.Series:
+def agreement(found: Evidence, kind: str, column: str, *, only_found: bool = False) -> pd.Series:
     """A column of agreement.csv for pairs of one kind ("methods" or "iterations"), by picture.
 
+    only_found: of "iterations", only explanations with an a*.
     Two settings of one method are left out, and so is every method that is not of the paper.
     """
     rows = found.agreement[(found.agreement["kind"] == kind) & ~found.agreement["picture"].isin(found.tuned)]
     if kind == "methods":
         one, other = (rows[side].str.split(",").str[0] for side in ("one", "other"))
         rows = rows[(one != other) & one.isin(OF_PAPER) & other.isin(OF_PAPER)]
+    rows = rows[rows["found"] == 1] if only_found else rows
     return _means(rows[column], rows["picture"])
 
 

@@ -33,9 +33,15 @@ def several(found: Evidence) -> list[Part]:
 
 
 def apart(found: Evidence) -> list[Part]:
-    """How much of a later mask lies on the earlier ones."""
-    values = evidence.agreement(found, "iterations", "share")
-    return [Part("share of a later mask on earlier ones", values, below(0.1))]
+    """How much of a later mask lies on the earlier ones, and how much of one at a random place would."""
+    every = evidence.agreement(found, "iterations", "share")
+    blind = evidence.agreement(found, "iterations", "expected")
+    own = evidence.agreement(found, "iterations", "share", only_found=True)
+    return [
+        Part("share of a later mask on earlier ones", every, below(0.1)),
+        Part("the same of a mask at a random place", blind),
+        Part("later masks with an a*: share on earlier ones", own),
+    ]
 
 
 def surroundings(found: Evidence) -> list[Part]:

@@ -10,11 +10,11 @@ import torch
 from planted import plant, precision
 
 from inrexp.explanation import Explanation
-from inrexp.methods import extremal_perturbation, rescaled_to
+from inrexp.methods import extremal_perturbation
 from inrexp.paper.fit import Problem, fit
 from inrexp.paper.lattice import MaskLattice
 from inrexp.paper.perturb import LEVELS, blend_levels, blur_levels
-from inrexp.paper.presets import PRESETS
+from inrexp.paper.presets import PRESETS, rescaled_to
 from inrexp.paper.settings import Descent, FitConfig, Growth, LatticeSettings
 from inrexp.paper.smallest_area import PAPER_AREAS
 from inrexp.paper.smoothing import smooth_max_lattice, to_pixels

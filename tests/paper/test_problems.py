@@ -23,7 +23,7 @@ def test_a_baseline_of_another_size_is_found_in_any_problem():
 @pytest.mark.parametrize("config", [QUICK_FIT, EXTREMAL_PERTURBATION])
 def test_scores_and_a_start_from_them_go_together(config):
     scores = torch.arange(32.0 * 28).view(1, 1, 32, 28)
-    with pytest.raises(ValueError, match="saliency must be given with start='saliency', which is for fields"):
+    with pytest.raises(ValueError, match="saliency must be given with start='saliency', and only with it"):
         check_problems([dataclasses.replace(ONE, saliency=scores)], config, 1)
     with pytest.raises(ValueError, match="saliency must be given with start='saliency'"):
         check_problems([ONE], dataclasses.replace(QUICK_FIT, start="saliency"), 1)

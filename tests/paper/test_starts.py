@@ -1,4 +1,4 @@
-"""Where a field starts: on the nested masks of a ranking, GradCAM's or a reader's; and what ranks nothing."""
+"""Where a fit starts: at the nested masks of a ranking, GradCAM's or a reader's; and what ranks nothing."""
 
 import dataclasses
 import warnings
@@ -12,9 +12,10 @@ from inrexp.methods import explain, explain_batch
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.fit import Problem, fit
 from inrexp.paper.inr import MaskField
+from inrexp.paper.lattice import MaskLattice
 from inrexp.paper.masks import keep_largest
 from inrexp.paper.settings import FitConfig, LatticeSettings
-from inrexp.paper.starts import checked_saliency, grad_cam_ranking, ranking, start_from_rankings
+from inrexp.paper.starts import checked_saliency, grad_cam_ranking, ranking, start_from_rankings, start_lattices
 
 STRIPES = Target((1,), "stripes")
 STARTED = dataclasses.replace(QUICK_FIT, steps=1, start="grad_cam")
@@ -47,13 +48,30 @@ def test_a_map_that_ranks_nothing_is_refused(planted: Planted, saliency: torch.T
         explain(planted.classifier, planted.image, 1, preset=QUICK_FIT, saliency=saliency, progress=False)
 
 
-def test_a_start_is_for_fields():
-    with pytest.raises(ValueError, match="start must be one of .* for a field, or None"):
-        FitConfig(start="grad_cam", source=LatticeSettings())
-    with pytest.raises(ValueError, match="start must be"):
+def test_settings_that_no_fit_can_start_from_are_named():
+    with pytest.raises(ValueError, match="start must be one of .*, or None"):
         FitConfig(start="occlusion")
     with pytest.raises(ValueError, match="level must be"):
         FitConfig(level=(0.2, 0.6))  # nothing is sharpened
+
+
+def test_a_lattice_starts_at_the_nested_masks_of_its_ranking():
+    lattice = MaskLattice((112, 112), 2, LatticeSettings(areas=(0.1, 0.4), margin=0))
+    start_lattices(lattice, [None, ranking(blob(30, 30))])
+    full, started = lattice.values.detach()
+    assert (full == 1).all()  # without a ranking it starts as it did
+    kept = started.mean((1, 2))
+    assert kept.tolist() == pytest.approx([0.1 + 0.8 * 0.1, 0.1 + 0.8 * 0.4], abs=0.01)  # clamped to [0.1, 0.9]
+    assert started[0, 4, 4] == pytest.approx(0.9)  # 7 px a cell: the blob's own cell
+    assert started[0, -1, -1] == pytest.approx(0.1)
+    assert (started[1] >= started[0] - 1e-6).all()
+
+
+def test_a_lattice_that_starts_from_grad_cam_lies_on_the_object_before_the_first_step(planted: Planted):
+    lattices = dataclasses.replace(STARTED, source=LatticeSettings(areas=(0.1,), margin=0, oversample=2))
+    (started,) = fit(planted.classifier, [Problem(planted.image, STRIPES)], lattices, progress=False)
+    best = keep_largest(started.source.soft(torch.tensor([[0.1]]))[0][0].detach(), torch.tensor([0.1]))
+    assert precision(best, planted.truth) > 0.6
 
 
 def test_the_fields_first_masks_are_those_of_the_ranking():
@@ -121,7 +139,7 @@ def test_a_model_without_a_layer_for_grad_cam_starts_at_random_and_says_so():
 
     classifier = Classifier(Flat(), size=32)
     image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    with pytest.warns(UserWarning, match="GradCAM gives no ranking to start from .*The field starts at random"):
+    with pytest.warns(UserWarning, match="GradCAM gives no ranking to start from .*The fit starts without one"):
         (one,) = fit(classifier, [Problem(image, Target((1,), "one"))], STARTED, progress=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

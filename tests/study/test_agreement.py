@@ -47,9 +47,18 @@ def test_a_later_explanation_is_compared_with_all_before_it(tmp_path: Path):
     assert list(pairs["kind"]) == ["iterations", "iterations"]
     assert list(pairs["one"]) == ["2", "3"]
     assert list(pairs["share"]) == [0.0, 0.5]
+    assert list(pairs["expected"]) == [0.1, 0.2]  # one row of ten is covered, then two
+    assert list(pairs["found"]) == [1, 1]
 
 
-def test_explanations_without_an_area_that_suffices_are_left_out(tmp_path: Path):
-    stored(tmp_path, (run("a"), {"0.1": block(0)}), (run("a", iteration=2, precision=None), {"0.1": block(0)}))
+def test_a_later_explanation_without_an_area_that_suffices_is_taken_at_the_largest(tmp_path: Path):
+    none = run("a", iteration=2, precision=None), {"0.1": block(5), "0.2": block(0, 1)}
+    stored(tmp_path, (run("a"), {"0.1": block(0)}), none)
+    (pair,) = agreement(tmp_path).to_dict("records")
+    assert (pair["area"], pair["share"], pair["found"]) == (0.2, 0.5, 0)
+
+
+def test_one_explanation_has_no_pair(tmp_path: Path):
+    stored(tmp_path, (run("a"), {"0.1": block(0)}))
     assert agreement(tmp_path).empty
     assert list(agreement(tmp_path).columns) == COLUMNS

@@ -118,7 +118,8 @@ def test_overlaps_by_hand(tmp_path: Path):
 
 
 def test_only_pairs_of_the_papers_methods_show_how_they_differ(tmp_path: Path):
-    pair = {"picture": "a", "dataset": STANDIN, "kind": "methods", "area": 0.1, "share": 0.1}
+    pair = {"picture": "a", "dataset": STANDIN, "kind": "methods", "area": 0.1, "share": 0.1, "expected": 0.1}
+    pair["found"] = None
     rows = [
         pair | {"one": "inr, crisp", "other": "rise", "iou": 0.2},
         pair | {"one": "inr, crisp", "other": "inr, paper", "iou": 0.9},

@@ -1,0 +1,55 @@
+"""What code that is not ours says of the same pictures: ReX's regions, and Quantus's scores of the study's masks.
+
+`benchmarks/rex.py` and `benchmarks/quantus_scores.py` make the rows, in an environment of their own
+(benchmarks/peers.txt); the package needs neither ReX nor Quantus.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from inrexp.comparison import METHODS
+from inrexp.study.equal import END, by_photograph, judged
+from inrexp.study.tables import interval
+
+FIELD = next(iter(METHODS))
+OWN_BUDGET = "its own"  # of ReX: as many classifier passes as its defaults take
+COMPARED = {"found": "a* found", "probability_at_100": "p at 10 %", "precision_at_100": "precision at 10 %"}
+
+
+def rex_table(rows: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
+    """A line for each budget of ReX, and one for the field, on the pictures of both.
+
+    rows: of benchmarks/rex.py.  study: of a study, first explanations by one setting of the field.
+
+    pictures; passes of the classifier for one picture, those in which ReX puts its region together included.
+    small: the share of its regions that fill a fifth of the picture or less.
+    area, probability, precision: means of its region; for the field, of its mask at a*, or of 20 % without one.
+    found and so on: of masks of exactly equal area, made of ReX's responsibilities as of any map; "less field" are
+        paired differences with their 95 % bootstrap intervals over pictures (low, high).
+    """
+    study = study[(study["method"] == FIELD) & (study["iteration"] == 1) & study["sample"].isin(rows["sample"])]
+    field = judged(study)
+    lines: dict[str, dict[str, Any]] = {}
+    for budget, runs in rows.groupby("budget", sort=False):
+        runs = judged(runs.assign(method="rex", iteration=1, collapsed=False, area=float("nan")))
+        line: dict[str, Any] = {"pictures": runs["sample"].nunique()}
+        line["passes"] = (runs["search"] + runs["extraction"]).mean()
+        line["small"] = (runs["region_area"] <= END).mean()
+        line |= {name: runs[f"region_{name}"].mean() for name in ("area", "probability", "precision")}
+        for measure, words in COMPARED.items():
+            own, theirs = by_photograph(runs, measure), by_photograph(field, measure)
+            less = (own - theirs).dropna()
+            low, high = interval(less)
+            line |= {words: own.mean(), f"{words}, less field": less.mean(), f"{words}, low": low}
+            line |= {f"{words}, high": high}
+        lines[f"ReX, {budget}" if budget == OWN_BUDGET else f"ReX, {budget} passes"] = line
+    line = {"pictures": field["sample"].nunique(), "area": by_photograph(field, "star").mean()}
+    line["small"] = by_photograph(field, "found").mean()
+    at_end = field["found"] == 0  # no a*: its mask at the range's end stands for it, as `star` does
+    for name, measure in (("probability", "probability"), ("precision", "precision")):
+        shown = field[f"{measure}_at_star"].where(~at_end, field[f"{measure}_at_200"])
+        line[name] = by_photograph(field.assign(shown=shown), "shown").mean()
+    line |= {words: by_photograph(field, measure).mean() for measure, words in COMPARED.items()}
+    lines["the field"] = line
+    return pd.DataFrame.from_dict(lines, orient="index")
