@@ -1,8 +1,11 @@
 """How far the masks in a study's folder agree, between methods and from explanation to explanation.
 
     python benchmarks/agreement.py FOLDER [FOLDER ...]
+    python benchmarks/agreement.py --starts FOLDER
 
-It writes data/results/agreement.csv from the masks that `inrexp study` stored, and fits nothing.
+It reads the masks that `inrexp study` stored, and fits nothing. It writes data/results/agreement.csv; with --starts it
+writes data/results/starts.csv, on how far the preset `draft` moves from GradCAM's ranking, of a study with both
+(`inrexp study FOLDER --methods inr,grad_cam --option inr.preset=draft`, then `--methods inr` into the same folder).
 """
 
 import argparse
@@ -11,18 +14,20 @@ from pathlib import Path
 import pandas as pd
 
 from inrexp.files import written_whole
-from inrexp.study.agreement import agreement
+from inrexp.study.agreement import agreement, starts
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folders", type=Path, nargs="+", help="of `inrexp study`")
-    parser.add_argument("--out", type=Path, default=Path("data/results/agreement.csv"))
+    parser.add_argument("--starts", action="store_true", help="compare fits with what they started from")
+    parser.add_argument("--out", type=Path, help="default: data/results/agreement.csv, or starts.csv")
     options = parser.parse_args()
-    rows = pd.concat([agreement(folder) for folder in options.folders], ignore_index=True)
-    with written_whole(options.out) as temporary:
-        rows.to_csv(temporary, index=False)
-    print(f"{len(rows)} pairs of masks of {rows['picture'].nunique()} pictures")
+    compared, name = (starts, "starts.csv") if options.starts else (agreement, "agreement.csv")
+    rows = pd.concat([compared(folder) for folder in options.folders], ignore_index=True)
+    with written_whole(options.out or Path("data/results") / name) as temporary:
+        rows.round(4).to_csv(temporary, index=False)
+    print(f"{len(rows)} comparisons of masks of {rows['picture'].nunique()} pictures")
 
 
 if __name__ == "__main__":

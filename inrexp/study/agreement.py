@@ -1,4 +1,4 @@
-"""How far masks of one picture agree: those of different methods, and the explanations of algorithm 1.
+"""How far masks of one picture agree: of different methods, of algorithm 1's explanations, of a fit and its start.
 
 It reads the masks that a study stored, and fits nothing.
 """
@@ -13,9 +13,11 @@ import pandas as pd
 import torch
 
 from inrexp.comparison import METHODS
+from inrexp.metrics import pairwise_iou
 from inrexp.paper.masks import keep_largest
+from inrexp.paper.presets import DEFAULT
 from inrexp.study.controls import stored
-from inrexp.study.store import Results
+from inrexp.study.store import EQUAL_AREAS, Results
 
 AREA = 0.1  # of the methods' masks, as in figure 4
 FIELD = next(iter(METHODS))
@@ -77,3 +79,46 @@ def _row(
     numbers = {"iou": round(both / either, 4) if either else None, "share": round(both / max(mask.sum(), 1), 4)}
     numbers |= {"expected": round(float(beside.mean()), 4), "found": None}
     return {"picture": key[1], "dataset": key[0], "kind": kind, "one": one, "other": other, "area": area} | numbers
+
+
+def starts(folder: "str | Path", *, started: str = "draft", random: str = DEFAULT, seed: int = 0) -> pd.DataFrame:
+    """How far fits that start from GradCAM's ranking move from it, from the folder of a study with both and GradCAM.
+
+    started: the preset that starts from GradCAM.  random: one that starts at random weights.
+    A row for each picture and each of `store.EQUAL_AREAS`, whose masks are brought to exactly that area:
+    moved: IoU of the started fit's mask with its start, GradCAM's highest pixels.  random, map: IoU of the random fit's
+        mask with the started one's, and with GradCAM's pixels.  NaN where the study lacks the random fit's masks.
+    precision_start, precision_started, precision_random: of the three masks (eq. 7).
+    p_start, p_started, p_random, unmasked: the probability that each keeps, and that of the whole picture.
+    """
+    names = {"start": ("grad_cam", None), "started": (FIELD, started), "random": (FIELD, random)}
+    with Results(Path(folder)) as store:
+        rows = [one for one in store.rows() if one["seed"] == seed and one["iteration"] == 1]
+        rows = [one for one in rows if one["status"] == "finished"]
+        found = []
+        for sample in dict.fromkeys(row["sample"] for row in rows):
+            runs = {
+                name: next((r for r in rows if (r["sample"], r["method"], r["preset"]) == (sample, *wanted)), None)
+                for name, wanted in names.items()
+            }
+            if runs["start"] is None or runs["started"] is None:
+                continue
+            found += _beside_start(sample, runs, store)
+    return pd.DataFrame(found)
+
+
+def _beside_start(sample: str, runs: Mapping[str, dict[str, Any] | None], store: Results) -> list[dict[str, Any]]:
+    there = {name: run for name, run in runs.items() if run is not None}
+    masks = {name: stored(store, run["key"], list(EQUAL_AREAS.values())) for name, run in there.items()}
+    lines = []
+    for at, area in EQUAL_AREAS.items():
+        exact = {name: keep_largest(one[area], torch.tensor([area])) for name, one in masks.items()}
+        line: dict[str, Any] = {"picture": sample, "area": area, "unmasked": there["start"]["unmasked"]}
+        pairs = {"moved": ("started", "start"), "random": ("random", "started"), "map": ("random", "start")}
+        for name, (one, other) in pairs.items():
+            if one in exact and other in exact:
+                line[name] = float(pairwise_iou(torch.cat([exact[one], exact[other]]))[0, 1])
+        for name, run in there.items():
+            line |= {f"precision_{name}": run[f"precision_at_{at}"], f"p_{name}": run[f"probability_at_{at}"]}
+        lines.append(line)
+    return lines

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from inrexp.comparison import METHODS
+from inrexp.paper.presets import DEFAULT
 from inrexp.study.equal import END, by_photograph, judged
 from inrexp.study.tables import interval
 
@@ -52,4 +53,33 @@ def rex_table(rows: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
         line[name] = by_photograph(field.assign(shown=shown), "shown").mean()
     line |= {words: by_photograph(field, measure).mean() for measure, words in COMPARED.items()}
     lines["the field"] = line
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def quantus_table(rows: pd.DataFrame, study: pd.DataFrame, *, against: str = f"{FIELD}, {DEFAULT}") -> pd.DataFrame:
+    """A line for each method that Quantus scored: means over pictures.
+
+    rows: of benchmarks/quantus_scores.py, whose docstring says what each measure is.  study: the rows that they score.
+
+    top_tenth, ours: the precision of the mask of a tenth by Quantus's code and by this package's, which must agree.
+    rank_accuracy, flipping: the other two; the difference of each from that of `against` on the pictures of both, with
+        its 95 % bootstrap interval (low, high). A high rank accuracy is good, and so is a low area under flipping.
+    """
+    ours = study.set_index("key")["precision_at_100"]
+    rows = rows.assign(ours=rows["key"].map(ours))
+    by_picture = {name: runs.set_index("picture") for name, runs in rows.groupby("method", sort=False)}
+    lines = {}
+    for name, runs in by_picture.items():
+        line: dict[str, Any] = {
+            "pictures": len(runs),
+            "top_tenth": runs["top_tenth"].mean(),
+            "ours": runs["ours"].mean(),
+        }
+        for measure in ("rank_accuracy", "flipping"):
+            line[measure] = runs[measure].mean()
+            if name != against and against in by_picture:
+                less = (runs[measure] - by_picture[against][measure]).dropna()
+                low, high = interval(less)
+                line |= {f"{measure}, less field": less.mean(), f"{measure}, low": low, f"{measure}, high": high}
+        lines[name] = line
     return pd.DataFrame.from_dict(lines, orient="index")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ledger_rows import run
 
-from inrexp.study.agreement import COLUMNS, agreement
+from inrexp.study.agreement import COLUMNS, agreement, starts
 from inrexp.study.store import Result, Results
 
 
@@ -62,3 +62,25 @@ def test_one_explanation_has_no_pair(tmp_path: Path):
     stored(tmp_path, (run("a"), {"0.1": block(0)}))
     assert agreement(tmp_path).empty
     assert list(agreement(tmp_path).columns) == COLUMNS
+
+
+def test_how_far_a_fit_leaves_its_start(tmp_path: Path):
+    ramp = np.repeat(np.arange(10, 0, -1, dtype=np.uint8)[:, None], 10, axis=1)  # its largest tenth is the first row
+    every = ("0.025", "0.05", "0.1", "0.2")
+    half = block(0)
+    half[0, :5], half[9, :5] = 0, 255  # half of the start's row, and half of the last
+    known = {"probability_at_100": 0.8, "precision_at_100": 0.6}
+    stored(
+        tmp_path,
+        (run("a", preset="draft", **known), dict.fromkeys(every, half)),
+        (run("a", **known), dict.fromkeys(every, block(9))),
+        (run("a", "grad_cam", preset=None, precision_at_100=0.9), {"map": ramp}),
+        (run("b", preset="draft"), dict.fromkeys(every, half)),  # without its start
+    )
+    found = starts(tmp_path)
+    assert found["picture"].tolist() == ["a"] * 4
+    tenth = found[found["area"] == 0.1].iloc[0]
+    assert tenth["moved"] == pytest.approx(5 / 15)
+    assert tenth["random"] == pytest.approx(5 / 15)
+    assert tenth["map"] == 0.0
+    assert (tenth["precision_start"], tenth["precision_started"], tenth["p_random"]) == (0.9, 0.6, 0.8)
