@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
@@ -35,6 +35,17 @@ def picture_table() -> dict[str, dict]:
     Raises FileNotFoundError if the file is missing.
     """
     return _table(PICTURES / "pictures.toml")
+
+
+def credit_of(pictures: Iterable["str | Path"]) -> str:
+    """What the licences of packaged pictures ask to be said under a figure of them.
+
+    pictures: their names; other names, and files, are left out.
+    Returns words such as "penguins by Ian Duffy, CC BY 2.0", and "" where nothing has to be said.
+    """
+    entries = {str(name): picture_table().get(str(name), {}) for name in pictures}
+    asking = {name: one for name, one in entries.items() if one.get("licence", "").startswith("CC BY")}
+    return ", ".join(f"{name} by {one['author']}, {one['licence']}" for name, one in asking.items())
 
 
 @functools.cache

@@ -1,10 +1,10 @@
-"""claim: an assertion with a name, which a rehearsal does not judge."""
+"""claim: an assertion with a name, for the committed run; said elsewhere, and not judged in a rehearsal."""
 
 import numpy as np
 import pytest
 import torch
 
-from inrexp.claims import REHEARSAL, claim, rehearsed
+from inrexp.claims import CHECKED, REHEARSAL, claim, rehearsed
 
 
 @pytest.mark.parametrize("holds", [True, np.bool_(True), torch.tensor(True)])
@@ -14,9 +14,18 @@ def test_a_claim_that_holds_is_silent(holds: object, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("holds", [False, np.bool_(False), torch.tensor(False)])
-def test_a_claim_that_does_not_hold_is_an_error_that_names_it(holds: object):
+def test_a_claim_that_does_not_hold_is_an_error_where_the_committed_run_is_made(
+    holds: object, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(CHECKED, "check")
     with pytest.raises(AssertionError, match="masks grow with the area"):
         claim("masks grow with the area", holds)
+
+
+def test_a_claim_that_does_not_hold_is_said_elsewhere(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(CHECKED, raising=False)
+    claim("masks grow with the area", False)
+    assert capsys.readouterr().out == "does not hold in this run: masks grow with the area\n"
 
 
 @pytest.mark.parametrize("holds", [True, False])

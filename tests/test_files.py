@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from inrexp.files import written_whole
+from inrexp.files import credit_of, written_whole
+
+
+def test_only_a_licence_that_asks_for_a_name_gets_one():
+    assert credit_of(["monarch", "my/penguins.jpg"]) == ""
+    said = "china by danielbuechele, CC BY 2.0, penguins by Ian Duffy, CC BY 2.0"
+    assert credit_of(["china", "macaws", "penguins"]) == said
 
 
 def test_a_written_file_is_whole_and_readable_by_others(tmp_path: Path):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import inrexp
-from inrexp.claims import REHEARSAL
+from inrexp.claims import CHECKED, FAILED, REHEARSAL
 from inrexp.commands.notebooks import STAMP, Notebook, stamp_of
 from inrexp.commands.rehearsal import PREAMBLE
 from inrexp.files import source_digest, written_whole
@@ -20,7 +20,7 @@ from inrexp.widgets.saved import tidy_widgets
 
 QUICK_TIMEOUT, FULL_TIMEOUT = 900, 12 * 3600  # seconds a cell
 # Committed notebooks run so: what then differs between two machines is the rounding of their processors.
-KERNEL = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+KERNEL = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", CHECKED: "check"}
 
 
 def copy_of(notebook: Notebook, folder: Path) -> Path:
@@ -118,6 +118,13 @@ def run_in_place(notebook: Notebook, *, timeout: float) -> None:
     content.metadata[STAMP] = {"code": notebook.code, "version": inrexp.__version__, "arithmetic": arithmetic()}
     with written_whole(notebook.path) as temporary:
         nbformat.write(content, temporary)
+
+
+def claims_that_failed(copy: Path) -> list[str]:
+    """The claims that an executed copy says do not hold in its run."""
+    cells = json.loads(copy.read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(one.get("text", "")) for cell in cells for one in cell.get("outputs", [])]
+    return [line for text in texts for line in text.splitlines() if line.startswith(FAILED)]
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import inrexp
 from inrexp.commands.arguments import DEFAULT_PRESET, INTERRUPTED, PICTURES, PRESETS, add_device, add_model, add_seed
-from inrexp.files import written_whole
+from inrexp.files import credit_of, written_whole
 
 if TYPE_CHECKING:
     import torch
@@ -78,11 +78,12 @@ def run(options: argparse.Namespace) -> int:
     if options.page:
         from inrexp.widgets.page import write_explanation
 
-        write_explanation(f"{stem}.html", found, picture)
+        write_explanation(f"{stem}.html", found, picture, footer=credit_of([options.picture]))
     answer = (
         f"a* = {suffices:.3g}" if suffices else f"no area from {low:g} to {high:g} keeps p at {found.threshold:.2f}"
     )
-    print(f"{found.target.label}: p = {found.unmasked:.2f} unmasked; {answer}; {found.seconds:.0f} s; {stem}_*.png")
+    written = ", ".join([f"{stem}_*.png", *([f"{stem}.html"] if options.page else [])])
+    print(f"{found.target.label}: p = {found.unmasked:.2f} unmasked; {answer}; {found.seconds:.0f} s; {written}")
     if found.outcome.kind == "interrupted":
         return INTERRUPTED
     if not found.outcome.finished:

@@ -1,7 +1,8 @@
 """Execute notebooks, each in a copy; the committed ones stay as they are.
 
-Figures go to figures/ of the repository. Without a name the notebooks are listed. Several notebooks run side by side; a
-table of what ran, for how long and on what device ends the run and stands in the --out folder as ran.md.
+Figures go to figures/ of the repository, and with -p to the --out folder. Without a name the notebooks are listed.
+Several notebooks run side by side; a table of what ran, for how long and on what device ends the run and stands in the
+--out folder as ran.md.
 """
 
 import argparse
@@ -18,7 +19,14 @@ from inrexp.commands.arguments import add_device, positive
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="as listed; all: every one")
-    parser.add_argument("-p", dest="given", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
+    parser.add_argument(
+        "-p",
+        dest="given",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter; with a wrong name the error lists those there are",
+    )
     add_device(parser)
     parser.add_argument("--full", action="store_true", help="the paper's own settings instead of the quick ones")
     parser.add_argument("--out", type=Path, help="folder of copy and figures (default: out/quick, full or tried)")
@@ -94,11 +102,7 @@ def _run(
             processes=min(processes, len(chosen)),
             figures=apart or Path(os.environ.get("INREXP_FIGURES") or chosen[0].path.parent.parent / "figures"),
             environment={"OMP_NUM_THREADS": "1"} if len(chosen) > 1 and device == "cpu" else {},
-            after=lambda one: (
-                None
-                if options.in_place
-                else execution.note(execution.copy_of(one.notebook, folder), {"seconds": round(one.seconds, 1)})
-            ),
+            after=lambda one: None if options.in_place else _noted(one, execution.copy_of(one.notebook, folder)),
         )
     finally:
         if len(records) > 1:
@@ -107,12 +111,21 @@ def _run(
                 print(write_table(records, device, folder / "ran.md"))
     failed = [record.notebook.name for record in records if record.status == "failed"]
     if failed:
+        again = f"`inrexp run {' '.join(failed)}` and the same options"
         raise RuntimeError(
-            f"{len(failed)} of {len(records)} notebooks failed: {', '.join(failed)}; run them again with "
-            f"`inrexp run {' '.join(failed)}` and the same options, on a slow machine also --execution-timeout "
-            f"{4 * timeout:g}"
+            f"{len(failed)} of {len(records)} notebooks failed: {', '.join(failed)}; their lines say why. Run them "
+            f"again with {again}, and where a cell took too long with --execution-timeout {4 * timeout:g}"
         )
     return 0
+
+
+def _noted(record: Any, copy: Path) -> None:
+    """Say which claims do not hold in a run that ended, and write its seconds into its copy."""
+    from inrexp.commands import execution
+
+    for said in execution.claims_that_failed(copy):
+        print(f"{record.notebook.name:9} {'':7}  {said}")
+    execution.note(copy, {"seconds": round(record.seconds, 1)})
 
 
 def _copy(

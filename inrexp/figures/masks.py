@@ -104,8 +104,9 @@ def seeds(
                 draw_outline(panel, one.image, one.mask)
                 probability(panel, one, f"{fit}\n{overlap}")
                 if not place:
-                    row_name(panel, name)
-    caption(figure, f"{NULL} {BOLD}")
+                    row_name(panel, f"{name}\n{one.label}, p {one.unmasked:.2f}")
+    area = percent(round(next(iter(next(iter(rows.values())).values())).kept, 3))
+    caption(figure, f"Masks of {area}; left of a row its class, and p of the whole picture. {NULL} {BOLD}")
     return figure
 
 

@@ -17,6 +17,7 @@ from inrexp.comparison import METHODS
 from inrexp.datasets.pictures import load_picture
 from inrexp.explanation import Explanation
 from inrexp.explanations import Explanations, coverage, overlap_share
+from inrexp.files import credit_of
 from inrexp.methods import Picture
 from inrexp.metrics import pairwise_iou
 from inrexp.models.classifier import Classifier, to_image
@@ -225,7 +226,8 @@ def made_by(*answers: "Attribution | Explanations", pictures: "Sequence[str | Pa
     """The grey line under a figure: methods with presets and passes, model, seeds, pictures.
 
     answers: all that the figure shows; of algorithm 1 the whole `Explanations`.  pictures: their names or files,
-    which an answer does not know.  note: anything more, as a sentence without its full stop.
+    which an answer does not know; what the licence of a packaged one asks for is said.  note: anything more, as a
+    sentence without its full stop.
     """
     found = [one[0] if isinstance(one, Explanations) else one for one in answers]
     parts = [
@@ -233,6 +235,7 @@ def made_by(*answers: "Attribution | Explanations", pictures: "Sequence[str | Pa
         ", ".join(dict.fromkeys(MODELS.get(one.classifier_name, one.classifier_name) for one in found)),
         counted("seed", sorted({str(one.seed) for one in found}, key=int)),
         counted("picture", list(dict.fromkeys(Path(one).stem for one in pictures))),
+        credit_of(pictures),
         note,
     ]
     return "Made by " + "; ".join(part for part in parts if part) + "."

@@ -2,20 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any
 
 import torch
 
 from inrexp.paper.fit import Problem
 
-Trained = TypeVar("Trained")
-
 
 def algorithm_1(
     problems: Sequence[Problem],
     N: int,  # noqa: N803
-    train: Callable[[list[Problem]], Sequence[Trained]],
-    generate: Callable[[int, Trained], torch.Tensor | None],
+    train: Callable[[list[Problem]], Sequence[Any]],
+    generate: Callable[[int, Any], torch.Tensor | None],
 ) -> list[list[torch.Tensor]]:
     """Algorithm 1, for one picture or for several side by side; its lines are the paper's.
 

@@ -213,17 +213,17 @@ def overlap(found: Evidence, kinds: Sequence[str], *, area: float = TENTH, at_mo
     return (rows["iou"] <= at_most).groupby(rows["picture"]).max().astype(float)
 
 
-def agreement(found: Evidence, kind: str, column: str, *, only_found: bool = False) -> pd.Series:
+def agreement(found: Evidence, kind: str, column: str, *, one: str | None = None) -> pd.Series:
     """A column of agreement.csv for pairs of one kind ("methods" or "iterations"), by picture.
 
-    only_found: of "iterations", only explanations with an a*.
+    one: of "iterations", the explanation's number.
     Two settings of one method are left out, and so is every method that is not of the paper.
     """
     rows = found.agreement[(found.agreement["kind"] == kind) & ~found.agreement["picture"].isin(found.tuned)]
     if kind == "methods":
-        one, other = (rows[side].str.split(",").str[0] for side in ("one", "other"))
-        rows = rows[(one != other) & one.isin(OF_PAPER) & other.isin(OF_PAPER)]
-    rows = rows[rows["found"] == 1] if only_found else rows
+        first, second = (rows[side].str.split(",").str[0] for side in ("one", "other"))
+        rows = rows[(first != second) & first.isin(OF_PAPER) & second.isin(OF_PAPER)]
+    rows = rows if one is None else rows[rows["one"].astype(str) == one]
     return _means(rows[column], rows["picture"])
 
 

@@ -133,6 +133,7 @@ def summary(ledger: Sequence[Assessed], folder: str | None = "notebooks/") -> st
         name = one.claim.notebook
         said = [plain(f"{key.part.what}: {key}{_in_brackets(key)}") for key in one.key if key.pictures]
         said += [f"run `{one.claim.command}`"] if one.verdict == UNMEASURED else []
+        said += ["judged by hand, no number decides"] if one.claim.by_hand and not said else []
         number = name.split("_")[0]
         link = number if folder is None else f"[{number}]({folder}{name}.ipynb)"
         said_of = f"{one.claim.title} | {one.claim.section} | **{one.verdict}** | {'; '.join(said)}"

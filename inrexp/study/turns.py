@@ -33,15 +33,14 @@ def several(found: Evidence) -> list[Part]:
 
 
 def apart(found: Evidence) -> list[Part]:
-    """How much of a later mask lies on the earlier ones, and how much of one at a random place would."""
-    every = evidence.agreement(found, "iterations", "share")
-    blind = evidence.agreement(found, "iterations", "expected")
-    own = evidence.agreement(found, "iterations", "share", only_found=True)
-    return [
-        Part("share of a later mask on earlier ones", every, below(0.1)),
-        Part("the same of a mask at a random place", blind),
-        Part("later masks with an a*: share on earlier ones", own),
-    ]
+    """How much of the second and third mask lies on the earlier ones, and how much of one at a random place would."""
+    parts = []
+    for number, name in {"2": "second", "3": "third"}.items():
+        share = evidence.agreement(found, "iterations", "share", one=number)
+        blind = evidence.agreement(found, "iterations", "expected", one=number)
+        parts.append(Part(f"share of the {name} mask on earlier ones", share, below(0.1)))
+        parts.append(Part(f"the {name} mask: the same of one at a random place", blind))
+    return parts
 
 
 def surroundings(found: Evidence) -> list[Part]:

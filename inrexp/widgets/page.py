@@ -49,17 +49,24 @@ MOUNT = (
 )
 
 
-def write_explanation(path: "str | Path", found: Attribution, picture: Image.Image | None = None) -> Path:
-    """Write one answer as a page to mail: area slider, p, a*.  picture: what was explained, for more pixels to see."""
+def write_explanation(
+    path: "str | Path", found: Attribution, picture: Image.Image | None = None, *, footer: str = ""
+) -> Path:
+    """Write one answer as a page to mail: area slider, p, a*.
+
+    picture: what was explained, for more pixels to see.  footer: plain text, such as the photographer's name.
+    """
     label, network = found.target.label, found.classifier_name
     fine = None if picture is None else fine_crop(found.needed_classifier(), picture)
     text = (
         f"The network {network} gives {label!r} a probability of {found.unmasked:.2f}. Move the slider: the mask keeps "
         "that share of the picture, everything outside the line is blurred, and p is the probability that is left. "
-        "a*, the diamond on the curve, is the smallest area that keeps the threshold."
+        "a*, the diamond on the curve, is the smallest area that keeps the threshold; a larger one may fail it again."
     )
     scene = scene_of({label: found}, photograph=fine)
-    return write_page(path, scene, title=f"Which part of this picture is enough for {label!r}?", text=text)
+    return write_page(
+        path, scene, title=f"Which part of this picture is enough for {label!r}?", text=text, footer=footer
+    )
 
 
 def write_page(path: "str | Path", scene: Scene, *, title: str, text: str, footer: str = "") -> Path:

@@ -165,6 +165,14 @@ def test_a_run_leaves_the_committed_notebook_and_a_quick_one_the_full_figure(
     assert not list((tmp_path / "out").rglob(".*")), "nothing unfinished stays behind"
 
 
+def test_a_copy_tells_which_claims_do_not_hold_in_its_run(tmp_path: Path):
+    said = {"output_type": "stream", "name": "stdout", "text": ["p = 0.5\n", "does not hold in this run: they agree\n"]}
+    picture = {"output_type": "display_data", "data": {"image/png": ""}, "metadata": {}}
+    cells = [{"cell_type": "code", "outputs": [said, picture]}, {"cell_type": "markdown", "source": ""}]
+    (tmp_path / "copy.ipynb").write_text(json.dumps({"cells": cells, "metadata": {}}))
+    assert execution.claims_that_failed(tmp_path / "copy.ipynb") == ["does not hold in this run: they agree"]
+
+
 @pytest.mark.slow
 def test_a_notebook_whose_code_no_longer_gives_its_numbers_or_its_picture_fails(folder: Path, tmp_path: Path):
     shutil.copy(ROOT / "notebooks" / "conftest.py", folder)

@@ -134,6 +134,9 @@ def test_what_made_a_figure_is_read_from_its_explanations(found: Explanation, pl
     assert figures.made_by(found, pictures=["data/stripes.png"]) == (
         "Made by INR (custom, 300 passes); a custom model; seed 0; picture stripes."
     )
+    assert figures.made_by(found, pictures=["penguins", "macaw"]).endswith(
+        "pictures penguins, macaw; penguins by Ian Duffy, CC BY 2.0."
+    )
     said = figures.made_by(found, other, lattice, pictures=["a", "b"], note="drawn twice")
     assert said == (
         "Made by INR (custom, 300 passes), INR (custom, 60 passes), Extremal perturbations (changed, 4 passes); "

@@ -164,6 +164,20 @@ def test_a_later_mask_without_an_area_explains_nothing(tmp_path: Path):
     assert judged("surroundings", found)[0].mean == 0.0
 
 
+def test_the_overlap_of_later_masks_is_judged_for_each_of_them(tmp_path: Path):
+    pair = {"dataset": STANDIN, "kind": "iterations", "other": "earlier", "area": 0.2, "iou": 0.0, "found": 0}
+    rows = [
+        pair | {"picture": name, "one": one, "share": share + 0.001 * place, "expected": 0.2}
+        for place, name in enumerate(PICTURES)
+        for one, share in (("2", 0.01), ("3", 0.3))
+    ]
+    found = read_evidence(write(tmp_path, agreement=rows))
+    assert says("apart", found) == [HOLDS, FAILS]
+    assert [round(one.mean, 1) for one in judged("apart", found)] == [0.0, 0.3]
+    blind = [one.mean for one in measured(turns.apart(found))][1::2]
+    assert blind == pytest.approx([0.2, 0.2])
+
+
 def test_the_best_of_three_may_be_a_later_one(tmp_path: Path):
     found = read_evidence(write(tmp_path, study=in_turn(0.4, 0.6, 0.2)))
     assert says("best_of_three", found) == [HOLDS]
