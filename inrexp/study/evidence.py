@@ -27,6 +27,7 @@ IMAGENET, VOC = "imagenet-s", "voc"
 PAPER, LATTICES, PRESET = "paper, 4000 passes", "extremal perturbations, quick", DEFAULT  # of variants.csv
 HALF = "crisp, level at 1/2"  # the default preset as it was when variants.csv compared weights, passes and starts
 SMOOTH = "paper, 300 passes"  # the paper's objective with a smoother field: Fourier scale 2, of the area 1/4
+ROUGH_IN_AREA = f"{SMOOTH}, area scale 1"  # the same with the area's frequencies as high as the coordinates'
 COLUMNS = {
     "study": [*dict.fromkeys([*IDENTITY, "key", "label", "unmasked", *NUMBERS, *MEASURES, *OPTIONAL])],
     "variants": ["variant", "picture", "area", "unmasked", "probability", "probability_cut", "soft_area", "cut_area"],

@@ -18,6 +18,7 @@ from inrexp.study.evidence import (
     OF_PAPER,
     PAPER,
     PRESET,
+    ROUGH_IN_AREA,
     SMOOTH,
     TENTH,
     VOC,
@@ -83,10 +84,14 @@ def _against_lattices(found: Evidence, column: str, what: str, rule: Rule) -> li
 def continuity(found: Evidence) -> list[Part]:
     """How much of each mask lies in the next larger one."""
     what = "share of a mask in the next"
-    smooth = Part(
-        f"the paper's objective, Fourier scale 2, 300 passes: {what}", evidence.of_variant(found, SMOOTH, "nested")
-    )
-    return [*_against_lattices(found, "nested", what, above(0)), smooth]
+    smooth, rough = (evidence.of_variant(found, name, "nested") for name in (SMOOTH, ROUGH_IN_AREA))
+    objective = "the paper's objective, Fourier scale 2, 300 passes"
+    return [
+        *_against_lattices(found, "nested", what, above(0)),
+        Part(f"{objective}, of the area 1/2: {what}", smooth),
+        Part(f"{objective}, of the area 2: {what}", rough),
+        Part("the former less the latter, on the pictures of both", (smooth - rough).dropna(), signed=True),
+    ]
 
 
 def monotony(found: Evidence) -> list[Part]:

@@ -65,6 +65,7 @@ SETTINGS = {
     "crisp, half the passes": Setting("inr", {"steps": PRESETS["crisp"].steps // 2}),
     "crisp, level at 1/2": Setting("inr", {"preset": HALF}),
     "draft": Setting("inr", {"preset": "draft"}),
+    "the paper's setting, on the filter's lattice": Setting("inr", {"preset": "paper_lattice"}),
     "crisp's loss on lattices": Setting("extremal_perturbation", {"preset": on_lattices("crisp")}),
     "draft's loss and start on lattices": Setting("extremal_perturbation", {"preset": on_lattices("draft")}),
     "extremal perturbations, short way": Setting("extremal_perturbation", {"preset": "extremal_perturbation_quick"}),
