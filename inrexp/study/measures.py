@@ -65,8 +65,11 @@ def sufficiency(found: Evidence) -> list[Part]:
     return parts
 
 
-def _against_lattices(found: Evidence, column: str, what: str, rule: Rule) -> list[Part]:
-    """A column of variants.csv: the field less extremal perturbations, and the values themselves beside."""
+def _against_lattices(found: Evidence, column: str, what: str, rule: Rule, *, given: bool = False) -> list[Part]:
+    """A column of variants.csv: the field less extremal perturbations, and the values themselves beside.
+
+    given: whether the default preset has its values by construction, which judge nothing.
+    """
     theirs = evidence.of_variant(found, LATTICES, column)
     own = evidence.of_variant(found, PAPER, column)
     less = "less extremal perturbations"
@@ -74,7 +77,7 @@ def _against_lattices(found: Evidence, column: str, what: str, rule: Rule) -> li
     reported = (evidence.of_variant(found, PRESET, column, reported=True) - theirs).dropna()
     every = (evidence.of_variant(found, PRESET, column) - theirs).dropna()
     if len(reported):
-        parts.append(Part(f"{CHOSEN} {less}: {what}", reported, rule, signed=True))
+        parts.append(Part(f"{CHOSEN} {less}: {what}", reported, None if given else rule, signed=True))
     else:
         parts.append(Part(f"{WITH_TUNED} {less}: {what}", every, signed=True))
     shown = {SETTING: own, CHOSEN: evidence.of_variant(found, PRESET, column), "extremal perturbations": theirs}
@@ -96,7 +99,7 @@ def continuity(found: Evidence) -> list[Part]:
 
 def monotony(found: Evidence) -> list[Part]:
     """In which share of the steps the real area grows."""
-    return _against_lattices(found, "grows", "steps in which the area grows", above(0))
+    return _against_lattices(found, "grows", "steps in which the area grows", above(0), given=True)
 
 
 def area_error(found: Evidence) -> list[Part]:
@@ -104,7 +107,7 @@ def area_error(found: Evidence) -> list[Part]:
     miss = Part(
         f"{SETTING}: area missed by", evidence.of_variant(found, PAPER, "error"), below(2 * NEAR, NEAR), digits=3
     )
-    return [miss, *_against_lattices(found, "error", "area missed by", below(0, NEAR))]
+    return [miss, *_against_lattices(found, "error", "area missed by", below(0, NEAR), given=True)]
 
 
 def jumps(found: Evidence) -> list[Part]:
