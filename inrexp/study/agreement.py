@@ -15,7 +15,7 @@ import torch
 from inrexp.comparison import METHODS
 from inrexp.metrics import pairwise_iou
 from inrexp.paper.masks import keep_largest
-from inrexp.paper.presets import DEFAULT
+from inrexp.paper.presets import DEFAULT, PRESETS
 from inrexp.study.controls import stored
 from inrexp.study.store import EQUAL_AREAS, Results
 
@@ -82,16 +82,16 @@ def _row(
 
 
 def starts(folder: "str | Path", *, started: str = "draft", random: str = DEFAULT, seed: int = 0) -> pd.DataFrame:
-    """How far fits that start from GradCAM's ranking move from it, from the folder of a study with both and GradCAM.
+    """How far fits that start from another method's ranking move from it, from the folder of a study with all three.
 
-    started: the preset that starts from GradCAM.  random: one that starts at random weights.
+    started: a preset that starts from a method's ranking.  random: one that starts at random weights.
     A row for each picture and each of `store.EQUAL_AREAS`, whose masks are brought to exactly that area:
-    moved: IoU of the started fit's mask with its start, GradCAM's highest pixels.  random, map: IoU of the random fit's
-        mask with the started one's, and with GradCAM's pixels.  NaN where the study lacks the random fit's masks.
+    moved: IoU of the started fit's mask with its start, the ranking's highest pixels.  random, map: IoU of the random
+        fit's mask with the started one's, and with those pixels.  NaN where the study lacks the random fit's masks.
     precision_start, precision_started, precision_random: of the three masks (eq. 7).
     p_start, p_started, p_random, unmasked: the probability that each keeps, and that of the whole picture.
     """
-    names = {"start": ("grad_cam", None), "started": (FIELD, started), "random": (FIELD, random)}
+    names = {"start": (PRESETS[started].start, None), "started": (FIELD, started), "random": (FIELD, random)}
     with Results(Path(folder)) as store:
         rows = [one for one in store.rows() if one["seed"] == seed and one["iteration"] == 1]
         rows = [one for one in rows if one["status"] == "finished"]
