@@ -10,27 +10,20 @@ Each preset takes a call of its own, all into one file; at the end the table of 
 import argparse
 from pathlib import Path
 
-from inrexp import PRESETS, load_classifier
-from inrexp.datasets.lists import LISTS, read_names
-from inrexp.datasets.named import load_dataset
+from pictures import add_pictures, chosen
+
+from inrexp import PRESETS
 from inrexp.paper.presets import DEFAULT
 from inrexp.study.nulls import null_table, run_nulls
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset", default="imagenet-s50")
-    parser.add_argument("--folder", type=Path, help="where it lies")
-    parser.add_argument("--samples", type=Path, default=LISTS / "reported.txt", help="one name a line")
-    parser.add_argument("--limit", type=int, help="use only so many samples, evenly spread")
+    add_pictures(parser)
     parser.add_argument("--preset", default=DEFAULT, choices=list(PRESETS))
-    parser.add_argument("--model", default="efficientnet_lite0")
-    parser.add_argument("--device")
     parser.add_argument("--out", type=Path, default=Path("data/results/nulls.csv"))
     options = parser.parse_args()
-    classifier = load_classifier(options.model, device=options.device)
-    dataset = load_dataset(options.dataset, folder=options.folder).only(read_names(options.samples))
-    samples = dataset.known_to(classifier).spread(options.limit)
+    classifier, _, samples = chosen(options)
     rows = run_nulls(samples, classifier, options.preset, options.out)
     print(null_table(rows).round(3).to_string(index=False))
 

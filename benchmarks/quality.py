@@ -11,9 +11,10 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
+from pictures import add_pictures
 
 from inrexp import load_classifier
-from inrexp.datasets.lists import LISTS, read_names
+from inrexp.datasets.lists import read_names
 from inrexp.study.plan import StudyPlan
 from inrexp.study.quality import SETTINGS, quality
 from inrexp.study.rows import read_rows, read_seconds
@@ -22,14 +23,9 @@ from inrexp.study.run import run_study
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset", default="imagenet-s50")
-    parser.add_argument("--folder", type=Path, help="where it lies")
+    add_pictures(parser)
     parser.add_argument("--called", help="what rows call the data set")
-    parser.add_argument("--samples", type=Path, default=LISTS / "reported.txt", help="one name a line")
-    parser.add_argument("--limit", type=int, help="use only so many samples, evenly spread")
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS), metavar="NAME")
-    parser.add_argument("--model", default="efficientnet_lite0")
-    parser.add_argument("--device")
     parser.add_argument("--out", type=Path, default=Path("out/quality"))
     parser.add_argument("--also", type=Path, nargs="*", default=[], metavar="ROWS.csv")
     options = parser.parse_args()

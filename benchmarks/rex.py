@@ -13,12 +13,12 @@ import argparse
 import contextlib
 import io
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import torch
+from pictures import add_pictures, chosen
 from rex_xai.explanation.explanation import Explanation
 from rex_xai.input.config import CausalArgs
 from rex_xai.input.input_data import Data
@@ -27,9 +27,7 @@ from rex_xai.responsibility.resp_maps import ResponsibilityMaps
 from rex_xai.responsibility.responsibility import causal_explanation
 from tqdm import tqdm
 
-from inrexp import Classifier, load_classifier
-from inrexp.datasets.lists import LISTS, read_names
-from inrexp.datasets.named import load_dataset
+from inrexp import Classifier
 from inrexp.files import written_whole
 from inrexp.methods import as_image
 from inrexp.metrics import precision
@@ -119,8 +117,7 @@ def _searched(data: Data, options: CausalArgs, said: Counted, passes: int | None
     """The responsibility of every pixel: one round of the search after another, merged as ReX merges them."""
     maps = ResponsibilityMaps(options.responsibility_style, data.model_height, data.model_width)
     number = 0
-    more: Callable[[], bool] = lambda: number < ROUNDS if passes is None else said.passes < passes  # noqa: E731
-    while more():
+    while number < ROUNDS if passes is None else said.passes < passes:
         number += 1
         options.search_limit = None if passes is None else passes - said.passes
         of_class = maps.get(data.target.classification)
@@ -130,19 +127,12 @@ def _searched(data: Data, options: CausalArgs, said: Counted, passes: int | None
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset", default="imagenet-s50")
-    parser.add_argument("--folder", type=Path, help="where it lies")
+    add_pictures(parser)
     parser.add_argument("--called", help="what rows call the data set")
-    parser.add_argument("--samples", type=Path, default=LISTS / "reported.txt", help="one name a line")
-    parser.add_argument("--limit", type=int, help="use only so many samples, evenly spread")
     parser.add_argument("--budgets", nargs="+", default=list(BUDGETS), choices=BUDGETS)
-    parser.add_argument("--model", default="efficientnet_lite0")
-    parser.add_argument("--device")
     parser.add_argument("--out", type=Path, default=Path("data/results/rex.csv"))
     options = parser.parse_args()
-    classifier = load_classifier(options.model, device=options.device)
-    dataset = load_dataset(options.dataset, folder=options.folder).only(read_names(options.samples))
-    samples = dataset.known_to(classifier).spread(options.limit)
+    classifier, name, samples = chosen(options)
     rows = pd.read_csv(options.out, dtype={"budget": str}) if options.out.is_file() else pd.DataFrame()
     done = set(zip(rows["sample"], rows["budget"], strict=True)) if len(rows) else set()
     todo = [(budget, one) for budget in options.budgets for one in samples if (one.name, budget) not in done]
@@ -150,7 +140,7 @@ def main() -> None:
         image, target, truth = as_image(classifier, sample.picture), sample.target(classifier), sample.truth(classifier)
         found = rex(classifier, image, target, passes=None if budget == OWN_BUDGET else int(budget))
         seen = blend(image, blur(image), found.region)
-        row = {"dataset": options.called or dataset.name, "model": classifier.name, "sample": sample.name}
+        row = {"dataset": options.called or name, "model": classifier.name, "sample": sample.name}
         row |= {"budget": budget, "search": found.search, "extraction": found.extraction}
         row |= {"seconds": round(found.seconds, 1), "unmasked": found.saliency.unmasked}
         row |= {"region_area": float(found.region.mean())}

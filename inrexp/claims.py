@@ -26,8 +26,7 @@ def claim(what: str, holds: object) -> None:
     what: the claim as a sentence, which the error repeats.  holds: a bool, or a tensor or array that holds one.
     A claim that does not hold is printed; with INREXP_CLAIMS=check it is an AssertionError. In a rehearsal the claim is
     printed and not judged.
-    Raises TypeError for an empty `what`, and ValueError (from the tensor)
-    for several truth values at once.
+    Raises TypeError for an empty `what`, and ValueError (from the tensor) for several truth values at once.
     """
     if not isinstance(what, str) or not what.strip():
         raise TypeError(f"what must be a sentence that names the claim, got {what!r}")

@@ -219,9 +219,11 @@ def check_first(
 
     alone: whether its first fit is that of `explain`, with no mask before it and none beside it.
     """
-    if first is not None and not alone:
+    if first is None:
+        return
+    if not alone:
         raise ValueError("first must be None where initial or joint is given: their first fit is another one")
-    for one, problem in zip(first or (), problems, strict=first is not None):
+    for one, problem in zip(first, problems, strict=True):
         same = {
             "picture": torch.equal(one.image, problem.image),
             "target": one.target == problem.target,

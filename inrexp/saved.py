@@ -12,7 +12,7 @@ import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import filelock
 import timm
@@ -27,6 +27,7 @@ from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.presets import DEFAULT, named, with_steps
 from inrexp.paper.settings import FitConfig
 
+Kind = TypeVar("Kind", Explanation, Explanations)
 VARIABLE = "INREXP_EXPLANATIONS"  # names another folder
 ABOVE = ("study", "figures", "widgets", "commands")  # rooms that no fit can depend on, since imports run downwards
 
@@ -54,7 +55,7 @@ def explain_once(
     path = Path(folder or default_folder()) / f"{key(classifier, image, wanted, config, seed)}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path.with_suffix(".lock")):
-        found = _read(path, classifier)
+        found = _read(Explanation, path, classifier)
         if found is None:
             found = explain(classifier, image, wanted, preset=config, seed=seed, progress=progress)
             if found.outcome.finished:
@@ -85,10 +86,8 @@ def explain_many_once(
     path = folder / f"{key(classifier, image, wanted, config, seed)}-{n}{'' if stop else '-all'}"
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(f"{path}.lock"):
-        try:
-            return Explanations.load(path, classifier=classifier)
-        except (FileNotFoundError, ValueError):
-            pass  # made below
+        if (there := _read(Explanations, path, classifier)) is not None:
+            return there
         options = {"preset": config, "seed": seed, "progress": progress}
         first = explain_once(classifier, image, wanted, folder=folder, **options)  # type: ignore[arg-type]
         if first.outcome.kind == "interrupted":
@@ -155,9 +154,9 @@ def _add(update: Callable[[bytes], None], name: str, tensor: torch.Tensor) -> No
     update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
 
 
-def _read(path: Path, classifier: Classifier) -> Explanation | None:
+def _read(kind: type[Kind], path: Path, classifier: Classifier) -> Kind | None:
     """None for a file that is not there or cannot be read: the fit is made again and takes its place."""
     try:
-        return Explanation.load(path, classifier=classifier)
+        return kind.load(path, classifier=classifier)  # type: ignore[return-value]
     except (FileNotFoundError, ValueError):
         return None

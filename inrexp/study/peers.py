@@ -39,17 +39,14 @@ def rex_table(rows: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
         line["small"] = (runs["region_area"] <= END).mean()
         line |= {name: runs[f"region_{name}"].mean() for name in ("area", "probability", "precision")}
         for measure, words in COMPARED.items():
-            own, theirs = by_photograph(runs, measure), by_photograph(field, measure)
-            less = (own - theirs).dropna()
-            low, high = interval(less)
-            line |= {words: own.mean(), f"{words}, less field": less.mean(), f"{words}, low": low}
-            line |= {f"{words}, high": high}
+            own = by_photograph(runs, measure)
+            line |= {words: own.mean()} | _less_field(words, own - by_photograph(field, measure))
         lines[f"ReX, {budget}" if budget == OWN_BUDGET else f"ReX, {budget} passes"] = line
     line = {"pictures": field["sample"].nunique(), "area": by_photograph(field, "star").mean()}
     line["small"] = by_photograph(field, "found").mean()
     at_end = field["found"] == 0  # no a*: its mask at the range's end stands for it, as `star` does
-    for name, measure in (("probability", "probability"), ("precision", "precision")):
-        shown = field[f"{measure}_at_star"].where(~at_end, field[f"{measure}_at_200"])
+    for name in ("probability", "precision"):
+        shown = field[f"{name}_at_star"].where(~at_end, field[f"{name}_at_200"])
         line[name] = by_photograph(field.assign(shown=shown), "shown").mean()
     line |= {words: by_photograph(field, measure).mean() for measure, words in COMPARED.items()}
     lines["the field"] = line
@@ -78,8 +75,13 @@ def quantus_table(rows: pd.DataFrame, study: pd.DataFrame, *, against: str = f"{
         for measure in ("rank_accuracy", "flipping"):
             line[measure] = runs[measure].mean()
             if name != against and against in by_picture:
-                less = (runs[measure] - by_picture[against][measure]).dropna()
-                low, high = interval(less)
-                line |= {f"{measure}, less field": less.mean(), f"{measure}, low": low, f"{measure}, high": high}
+                line |= _less_field(measure, runs[measure] - by_picture[against][measure])
         lines[name] = line
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _less_field(words: str, difference: pd.Series) -> dict[str, float]:
+    """The mean difference from the field, and its 95 % bootstrap interval, on the pictures of both."""
+    difference = difference.dropna()
+    low, high = interval(difference)
+    return {f"{words}, less field": difference.mean(), f"{words}, low": low, f"{words}, high": high}
