@@ -8,8 +8,8 @@ rounds, and the medians are printed. "rest" is the time of the whole step that n
 is the model as given, and "classifier" is the same with its batch norms folded. At the end a short fit with its set-up
 is compared with the same number of passes of the plain classifier.
 
-The benchmark runs on the CPU, and on a CUDA GPU if there is one, unless --device names one of them. Nobody has run it
-on a GPU yet. --busy measures processor time instead of the clock's, for a machine that others use; set
+The benchmark runs on the CPU, and on a CUDA GPU if there is one, unless --device names one of them. It was never run
+on a GPU. --busy measures processor time instead of the clock's, for a machine that others use; set
 OMP_NUM_THREADS=1.
 """
 

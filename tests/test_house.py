@@ -39,7 +39,15 @@ DRAWING = {"matplotlib", "seaborn", "ipywidgets", "anywidget"}
 SHORTEST, LONGEST = 50, 300  # lines of a module
 # What does not hold yet. An entry that is mended has to go: the tests below fail while it stays.
 TOO_LONG: set[str] = set()
-TOO_SHORT = {"claims", "seeds", "paper.smallest_area", "paper.outcome", "datasets.named", "models.randomise"}
+TOO_SHORT = {
+    "claims",
+    "seeds",
+    "paper.smallest_area",
+    "paper.outcome",
+    "baselines.gradient",
+    "datasets.named",
+    "models.randomise",
+}
 UPWARDS: set[tuple[str, str]] = set()
 # Beside those that are named after a module or a room; two modules are called claims, and no two tests may be.
 TESTS_OF_SEVERAL = {"figures/test_drawn_claims", "study/test_faults", "widgets/test_browser"}

@@ -85,7 +85,7 @@ def find_layer(classifier: Classifier, image: torch.Tensor, target: Target) -> s
 
     modules = [(name, module) for name, module in classifier.model.named_modules() if name]
     with frozen(classifier.model), hooked([(module, note(name)) for name, module in modules]), torch.enable_grad():
-        score = _score(classifier, classifier.normalise(image).requires_grad_(), target).sum()
+        score = score_of(classifier, classifier.normalise(image).requires_grad_(), target).sum()
         for name, output, grid in reversed(found):
             (gradient,) = torch.autograd.grad(score, output, retain_graph=True, allow_unused=True)
             if gradient is not None and bool(grid.to_map(gradient).ne(0).any()):
@@ -119,7 +119,7 @@ def grad_cam_map(
         return grid.from_map(view(grid.to_map(output)), output)
 
     with frozen(classifier.model), hooked([(module, pass_map)]), torch.enable_grad():
-        cam = LayerGradCam(lambda inputs: _score(classifier, inputs, target), view)
+        cam = LayerGradCam(lambda inputs: score_of(classifier, inputs, target), view)
         coarse = cam.attribute(classifier.normalise(image).requires_grad_(), relu_attributions=True)
     return F.interpolate(coarse.detach(), size=size, mode="bilinear", align_corners=False)
 
@@ -147,7 +147,7 @@ def _module(classifier: Classifier, layer: "str | nn.Module") -> nn.Module:
         raise LookupError(f"{classifier.name} has no layer {layer!r}; its top layers are {', '.join(names)}") from error
 
 
-def _score(classifier: Classifier, inputs: torch.Tensor, target: Target) -> torch.Tensor:
+def score_of(classifier: Classifier, inputs: torch.Tensor, target: Target) -> torch.Tensor:
     """The target's score before the activation, or the log-sum-exp of the scores of a set of classes.
 
     inputs: normalised images.  Returns (n,).

@@ -11,6 +11,7 @@ from inrexp.files import picture_table
 PRESETS = (
     "crisp",
     "draft",
+    "crisp_random",
     "paper",
     "paper_lattice",
     "extremal_perturbation",

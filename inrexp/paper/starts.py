@@ -8,16 +8,18 @@ import torch
 import torch.nn.functional as F
 
 from inrexp.baselines.grad_cam import grad_cam_map
+from inrexp.baselines.gradient import gradient_map
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.inr import MaskField
 from inrexp.paper.lattice import MaskLattice
-from inrexp.paper.masks import MaskSource, ranks
-from inrexp.paper.perturb import Perturbation
+from inrexp.paper.masks import MaskSource
+from inrexp.paper.perturb import Perturbation, blur
 from inrexp.paper.settings import FitConfig
 from inrexp.seeds import generator
 
 STEPS = 60  # of Adam, one area each; 150 steps of four areas took six times as long and fitted no better masks
 RATE = 4e-3
+RANKERS = {"GradCAM": grad_cam_map, "the gradient": gradient_map}  # the first that ranks the pixels is the start
 CLAMP = 0.1  # masks of the start lie in [0.1, 0.9]: a sigmoid nearer to 0 or 1 hardly moves again
 
 
@@ -32,7 +34,7 @@ def start_sources(source: MaskSource, classifier: Classifier, problems: Sequence
     rankings = [
         ranking(one.saliency)
         if config.start == "saliency"
-        else grad_cam_ranking(classifier, one.image, one.target, one.baseline, config)
+        else model_ranking(classifier, one.image, one.target, one.baseline, config)
         for one in problems
     ]
     if isinstance(source, MaskLattice):
@@ -57,30 +59,45 @@ def checked_saliency(saliency: torch.Tensor, image: torch.Tensor) -> torch.Tenso
 
 
 def ranking(saliency: torch.Tensor) -> torch.Tensor:
-    """Share of the pixels that score higher, in [0, 1): the mask of the top a of them is where it is below a.
+    """Share of the pixels that come before, in [0, 1): the mask of the top a of them is where it is below a.
 
-    saliency: (1, 1, h, w), unbounded.  Of equal scores the upper left comes first.
+    saliency: (1, 1, h, w), unbounded.  Higher scores come first, and of equal ones the upper left. The lowest, often
+        the many zeros of a map, come by what is near, so that masks grow around what the map names.
     """
-    return (ranks(saliency).to(saliency.dtype) / saliency.numel()).view_as(saliency)
+    low, high = saliency.aminmax()
+    scaled = (saliency - low) / (high - low).clamp_min(torch.finfo(saliency.dtype).tiny)
+    near = blur(scaled.expand(-1, 3, -1, -1))[:, :1].masked_fill(saliency > low, torch.inf)
+    first = near.flatten().argsort(descending=True, stable=True)
+    order = first[saliency.flatten()[first].argsort(descending=True, stable=True)]
+    places = torch.arange(len(order), device=order.device, dtype=saliency.dtype)
+    return torch.empty_like(places).scatter_(0, order, places).view_as(saliency) / len(order)
 
 
-def grad_cam_ranking(
+def model_ranking(
     classifier: Classifier, image: torch.Tensor, target: Target, baseline: torch.Tensor | None, config: FitConfig
 ) -> torch.Tensor | None:
     """GradCAM's ranking of what the baseline leaves, so that the next explanation does not start as the last one.
 
+    A model or a picture that GradCAM cannot rank is ranked by its gradient, with a warning.
     image: (1, 3, h, w).  baseline: M^b of eq. 6, (1, 1, h, w), or None.  config: says what stands in its place.
-    Returns (1, 1, h, w), or None, with a warning, for a model or a picture that GradCAM cannot rank.
+    Returns (1, 1, h, w), or None, with a warning, where the gradient ranks nothing either.
     """
-    try:
-        if baseline is not None:
-            outside = classifier.mean_colour.to(image)
-            shown = Perturbation(image, config.perturbation, config.blur_sigma, outside=outside)
-            image = shown((1 - baseline.to(image))[None])[0]
-        return ranking(checked_saliency(grad_cam_map(classifier, image, target), image))
-    except ValueError as error:
-        warnings.warn(f"GradCAM gives no ranking to start from ({error}). The fit starts without one.", stacklevel=2)
-        return None
+    if baseline is not None:
+        outside = classifier.mean_colour.to(image)
+        shown = Perturbation(image, config.perturbation, config.blur_sigma, outside=outside)
+        image = shown((1 - baseline.to(image))[None])[0]
+    failed = ""
+    for name, made in RANKERS.items():
+        try:
+            found = ranking(checked_saliency(made(classifier, image, target), image))
+        except ValueError as error:
+            failed += f"{name} gives no ranking to start from ({error}). "
+            continue
+        if failed:
+            warnings.warn(f"{failed}The fit starts from the ranking by {name}.", stacklevel=2)
+        return found
+    warnings.warn(f"{failed}The fit starts without one.", stacklevel=2)
+    return None
 
 
 def start_from_rankings(field: MaskField, rankings: Sequence[torch.Tensor | None], seeds: Sequence[int]) -> None:

@@ -81,7 +81,9 @@ def _row(
     return {"picture": key[1], "dataset": key[0], "kind": kind, "one": one, "other": other, "area": area} | numbers
 
 
-def starts(folder: "str | Path", *, started: str = "draft", random: str = DEFAULT, seed: int = 0) -> pd.DataFrame:
+def starts(
+    folder: "str | Path", *, started: str = DEFAULT, random: str = "crisp_random", seed: int = 0
+) -> pd.DataFrame:
     """How far fits that start from another method's ranking move from it, from the folder of a study with all three.
 
     started: a preset that starts from a method's ranking.  random: one that starts at random weights.

@@ -25,6 +25,7 @@ OF_PAPER = [name for name, method in METHODS.items() if method.published is not 
 TENTH = 0.1  # the area of the figures' masks
 IMAGENET, VOC = "imagenet-s", "voc"
 PAPER, LATTICES, PRESET = "paper, 4000 passes", "extremal perturbations, quick", DEFAULT  # of variants.csv
+RANDOM = "crisp_random"  # the default preset from random weights, as the paper starts
 HALF = "crisp, level at 1/2"  # the default preset as it was when variants.csv compared weights, passes and starts
 SMOOTH = "paper, 300 passes"  # the paper's objective with a smoother field: Fourier scale 2, of the area 1/4
 ROUGH_IN_AREA = f"{SMOOTH}, area scale 1"  # the same with the area's frequencies as high as the coordinates'
@@ -200,15 +201,20 @@ def _is_of(method: str, label: str) -> bool:
     return label.split(",")[0] == METHODS[method].label
 
 
-def overlap(found: Evidence, kinds: Sequence[str], *, area: float = TENTH, at_most: float | None = None) -> pd.Series:
-    """The mean overlap (IoU) of two fits of these kinds in nulls.csv, by picture; of the preset with the most pictures.
+def overlap(
+    found: Evidence,
+    kinds: Sequence[str],
+    *,
+    preset: str = DEFAULT,
+    area: float = TENTH,
+    at_most: float | None = None,
+) -> pd.Series:
+    """The mean overlap (IoU) of two fits of these kinds and this preset in nulls.csv, by picture.
 
     area: of the masks.  at_most: instead, 1 for a picture that has two such fits whose masks share no more, else 0.
     """
     rows = found.nulls[~found.nulls["picture"].isin(found.tuned)].dropna(subset="iou")
-    if len(rows):
-        rows = rows[rows["preset"] == rows.groupby("preset")["picture"].nunique().idxmax()]
-    rows = rows[rows["kind"].isin(kinds) & np.isclose(rows["area"].astype(float), area)]
+    rows = rows[(rows["preset"] == preset) & rows["kind"].isin(kinds) & np.isclose(rows["area"].astype(float), area)]
     if at_most is None:
         return _means(rows["iou"], rows["picture"])
     return (rows["iou"] <= at_most).groupby(rows["picture"]).max().astype(float)

@@ -18,6 +18,7 @@ from inrexp.study.evidence import (
     OF_PAPER,
     PAPER,
     PRESET,
+    RANDOM,
     ROUGH_IN_AREA,
     SMOOTH,
     TENTH,
@@ -123,17 +124,20 @@ def jumps(found: Evidence) -> list[Part]:
 def seeds(found: Evidence) -> list[Part]:
     """Whether seeds part, and by more than rounding: masks of a tenth are judged, other areas stand beside.
 
+    The fits start at random weights, as the paper's do; the same from the default preset's start stand beside.
     Rounding has two pairs of fits a picture and seeds one, so each kind of rounding is looked at alone, too.
     """
-    alone = evidence.overlap(found, ["seed"], at_most=CHANCE)
+    alone = evidence.overlap(found, ["seed"], preset=RANDOM, at_most=CHANCE)
     parts = [
         Part("pictures with two seeds that do not overlap", alone, above(0)),
         Part("IoU of one seed under other rounding, less that of two seeds", _parted(found, TENTH), above(0), True),
-        Part("IoU of two seeds", evidence.overlap(found, ["seed"])),
-        Part("IoU of one seed under other rounding", evidence.overlap(found, NULL)),
+        Part("IoU of two seeds", evidence.overlap(found, ["seed"], preset=RANDOM)),
+        Part("IoU of one seed under other rounding", evidence.overlap(found, NULL, preset=RANDOM)),
+        Part(f"IoU of two seeds of {PRESET}, which starts from GradCAM's ranking", evidence.overlap(found, ["seed"])),
+        Part("and of one seed of it under other rounding", evidence.overlap(found, NULL)),
     ]
     for kind, words in zip(NULL, ("beside another fit", "with a millionth of noise"), strict=True):
-        rounded = evidence.overlap(found, [kind], at_most=CHANCE)
+        rounded = evidence.overlap(found, [kind], preset=RANDOM, at_most=CHANCE)
         parts.append(Part(f"pictures in which one seed does not overlap itself {words}", rounded))
     for area in (0.05, 0.2):
         words = f"masks of {100 * area:g} %: IoU under other rounding, less that of two seeds"
@@ -142,7 +146,8 @@ def seeds(found: Evidence) -> list[Part]:
 
 
 def _parted(found: Evidence, area: float) -> pd.Series:
-    return (evidence.overlap(found, NULL, area=area) - evidence.overlap(found, ["seed"], area=area)).dropna()
+    rounded, seed = (evidence.overlap(found, kinds, preset=RANDOM, area=area) for kinds in (NULL, ["seed"]))
+    return (rounded - seed).dropna()
 
 
 def diversity(found: Evidence) -> list[Part]:

@@ -44,6 +44,7 @@ class Setting:
     def is_of(self, row: Mapping[str, Any]) -> bool:
         """Whether a row of a study was made by this setting, whatever the study judged it by."""
         wanted = settings_of(json.dumps(METHODS[self.method].settings(self.options)))
+        wanted.pop("name", None)  # of a preset; what it was called when a row was made says nothing
         return row["method"] == self.method and wanted.items() <= settings_of(row["settings"]).items()
 
 
@@ -63,10 +64,11 @@ MASKS = 4000  # of RISE: half of those published
 SETTINGS = {
     "crisp": Setting("inr"),
     "crisp, half the passes": Setting("inr", {"steps": PRESETS["crisp"].steps // 2}),
-    "crisp, level at 1/2": Setting("inr", {"preset": HALF}),
+    "crisp, random start": Setting("inr", {"preset": "crisp_random"}),
+    "crisp, random start, level at 1/2": Setting("inr", {"preset": HALF}),
     "draft": Setting("inr", {"preset": "draft"}),
     "the paper's setting, on the filter's lattice": Setting("inr", {"preset": "paper_lattice"}),
-    "crisp's loss on lattices": Setting("extremal_perturbation", {"preset": on_lattices("crisp")}),
+    "crisp's loss and start on lattices": Setting("extremal_perturbation", {"preset": on_lattices("crisp")}),
     "draft's loss and start on lattices": Setting("extremal_perturbation", {"preset": on_lattices("draft")}),
     "extremal perturbations, short way": Setting("extremal_perturbation", {"preset": "extremal_perturbation_quick"}),
     "extremal perturbations, as published": Setting("extremal_perturbation"),

@@ -35,6 +35,8 @@ CRISP = PRESETS["crisp"]
 # crisp as it was until the level of its sharpening moved: its masks were trimmed to their area only at the end
 HALF = changed(
     CRISP,
+    name="custom",
+    start=None,
     level=None,
     descent=Descent("adam", lr=2e-3, lr_end=2e-4, warmup=0.4),
     area_weight=Growth(1.0, 100.0, until=0.8),
@@ -55,6 +57,7 @@ VARIANTS: dict[str, FitConfig] = {
     # would take hours on a CPU
     "paper, 4000 passes": PRESETS["paper_lattice"],
     "crisp": CRISP,
+    "crisp, random start": PRESETS["crisp_random"],
     "crisp, level at 1/2": HALF,
     "areas to 0.6": changed(HALF, area_range=WIDE),
     "150 passes": changed(HALF, steps=75),

@@ -39,6 +39,16 @@ def test_the_quick_way_of_extremal_perturbations_ends_at_the_published_loss():
     assert quick.source.margin == published.source.margin
 
 
+def test_crisp_and_crisp_random_have_one_loss_at_the_end_and_as_many_passes():
+    crisp, random = PRESETS["crisp"], PRESETS["crisp_random"]
+    assert (crisp.start, random.start) == ("grad_cam", None)
+    for name in ("source", "steps", "areas_per_step", "reward", "sharpness", "level", "dice_weight", "perturbation"):
+        assert getattr(crisp, name) == getattr(random, name)
+    assert crisp.area_weight.end == random.area_weight.end
+    assert crisp.passes == random.passes == 300
+    assert PRESETS["draft"].passes == 60
+
+
 def test_a_preset_knows_its_name():
     assert {name: one.name for name, one in PRESETS.items()} == {name: name for name in PRESETS}
     assert DEFAULT in PRESETS
@@ -50,7 +60,7 @@ def test_presets_by_name_and_by_value():
     assert named(own) is own
     assert own.name == "custom"
     assert named(dataclasses.replace(PRESETS["paper"], steps=3)).name == "paper, changed"
-    with pytest.raises(LookupError, match="no preset named 'fast'; presets are crisp, draft, paper"):
+    with pytest.raises(LookupError, match="no preset named 'fast'; presets are crisp, draft, crisp_random, paper"):
         named("fast")
     with pytest.raises(TypeError, match="preset must be a name or a FitConfig, got int"):
         named(7)  # type: ignore[arg-type]

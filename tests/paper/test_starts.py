@@ -15,7 +15,7 @@ from inrexp.paper.inr import MaskField
 from inrexp.paper.lattice import MaskLattice
 from inrexp.paper.masks import keep_largest
 from inrexp.paper.settings import FitConfig, LatticeSettings
-from inrexp.paper.starts import checked_saliency, grad_cam_ranking, ranking, start_from_rankings, start_lattices
+from inrexp.paper.starts import checked_saliency, model_ranking, ranking, start_from_rankings, start_lattices
 
 STRIPES = Target((1,), "stripes")
 STARTED = dataclasses.replace(QUICK_FIT, steps=1, start="grad_cam")
@@ -31,6 +31,16 @@ def blob(top: int, left: int) -> torch.Tensor:
 def test_a_ranking_is_the_share_of_better_pixels():
     scores = torch.tensor([5.0, 9.0, -1.0, 9.0]).view(1, 1, 2, 2)
     assert ranking(scores).flatten().tolist() == [0.5, 0.0, 0.75, 0.25]  # of the two nines the upper left first
+
+
+def test_the_lowest_scores_are_ranked_by_what_is_near():
+    scores = torch.zeros(1, 1, 64, 64)
+    scores[..., 44:52, 44:52] = torch.rand(8, 8, generator=torch.Generator().manual_seed(0)) + 1
+    ranked = ranking(scores)
+    assert float(ranked[scores > 0].max()) == 63 / 4096  # the named ones come first, whatever is near
+    ring = keep_largest(-ranked, torch.tensor([0.1]))[0, 0].nonzero()
+    assert int(ring.min()) > 24  # the next ones surround them; by place alone they would lie along the upper edge
+    assert torch.unique(ranked).numel() == 4096
 
 
 @pytest.mark.parametrize(
@@ -123,25 +133,41 @@ def test_the_next_explanation_starts_beside_the_last_one():
     planted = plant((FIRST_BOX, SECOND_BOX))
     for own, other in ((0, 1), (1, 0)):
         barred = planted.truths[own][None, None].float()
-        found = grad_cam_ranking(planted.classifier, planted.image, STRIPES, barred, STARTED)
+        found = model_ranking(planted.classifier, planted.image, STRIPES, barred, STARTED)
         best = keep_largest(-found, torch.tensor([0.1]))
         assert precision(best, planted.truths[other]) > 0.6
 
 
-def test_a_model_without_a_layer_for_grad_cam_starts_at_random_and_says_so():
-    class Flat(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.head = nn.Linear(3 * 32 * 32, 2)
+class Flat(nn.Module):
+    """No layer with a grid.  part: the pixels that it looks at, of 32 x 32; the second class is their sum."""
 
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return self.head(images.flatten(1))
+    def __init__(self, part: torch.Tensor):
+        super().__init__()
+        self.register_buffer("part", part)
 
-    classifier = Classifier(Flat(), size=32)
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        seen = (images * self.part).sum((1, 2, 3))
+        return torch.stack([torch.zeros_like(seen), seen], dim=1)
+
+
+def test_a_model_without_a_layer_for_grad_cam_starts_from_its_gradient_and_says_so():
+    part = torch.zeros(32, 32)
+    part[4:12, 4:12] = 1
+    classifier = Classifier(Flat(part), size=32)
     image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    with pytest.warns(UserWarning, match="GradCAM gives no ranking to start from .*The fit starts without one"):
-        (one,) = fit(classifier, [Problem(image, Target((1,), "one"))], STARTED, progress=False)
+    said = "GradCAM gives no ranking to start from .*The fit starts from the ranking by the gradient"
+    with pytest.warns(UserWarning, match=said):
+        found = model_ranking(classifier, image, Target((1,), "one"), None, STARTED)
+    assert found is not None
+    assert found[..., 4:12, 4:12].mean() < found.mean() / 2  # low ranks are the best
+
+
+def test_a_model_that_no_map_ranks_starts_at_random_and_says_so():
+    classifier = Classifier(Flat(torch.zeros(32, 32)), size=32)
+    problem = Problem(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)), Target((1,), "one"))
+    with pytest.warns(UserWarning, match="GradCAM gives no .*the gradient gives no .*The fit starts without one"):
+        (one,) = fit(classifier, [problem], STARTED, progress=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        (plain,) = fit(classifier, [Problem(image, Target((1,), "one"))], dataclasses.replace(STARTED, start=None))
+        (plain,) = fit(classifier, [problem], dataclasses.replace(STARTED, start=None), progress=False)
     assert torch.equal(one.source.weights[0], plain.source.weights[0])

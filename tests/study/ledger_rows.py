@@ -55,9 +55,9 @@ def controls(picture: str, **probabilities: float) -> list[dict]:
     return [known | {"control": name, "probability": p} for name, p in probabilities.items()]
 
 
-def nulls(picture: str, **overlaps: float) -> list[dict]:
+def nulls(picture: str, preset: str = "crisp_random", **overlaps: float) -> list[dict]:
     """Rows of nulls.csv: the overlap of each kind of pair, at a tenth."""
-    known = {"picture": picture, "preset": "crisp", "area": 0.1}
+    known = {"picture": picture, "preset": preset, "area": 0.1}
     return [known | {"kind": kind, "iou": iou} for kind, iou in overlaps.items()]
 
 

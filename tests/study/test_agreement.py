@@ -72,10 +72,10 @@ def test_how_far_a_fit_leaves_its_start(tmp_path: Path):
     known = {"probability_at_100": 0.8, "precision_at_100": 0.6}
     stored(
         tmp_path,
-        (run("a", preset="draft", **known), dict.fromkeys(every, half)),
-        (run("a", **known), dict.fromkeys(every, block(9))),
+        (run("a", **known), dict.fromkeys(every, half)),
+        (run("a", preset="crisp_random", **known), dict.fromkeys(every, block(9))),
         (run("a", "grad_cam", preset=None, precision_at_100=0.9), {"map": ramp}),
-        (run("b", preset="draft"), dict.fromkeys(every, half)),  # without its start
+        (run("b"), dict.fromkeys(every, half)),  # without its start
     )
     found = starts(tmp_path)
     assert found["picture"].tolist() == ["a"] * 4

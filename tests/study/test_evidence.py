@@ -110,11 +110,13 @@ def test_controls_by_hand(tmp_path: Path):
 
 def test_overlaps_by_hand(tmp_path: Path):
     rows = nulls("a", seed=0.04) + nulls("a", seed=0.4) + nulls("b", seed=0.3, noise=0.7)
-    rows += [row | {"preset": "paper"} for row in nulls("a", seed=0.9)]  # fewer pictures
+    rows += nulls("a", preset="crisp", seed=0.9)
     rows += nulls("c", seed=None)  # a fit that collapsed has no overlap
     found = read_evidence(write(tmp_path, nulls=rows))
-    assert evidence.overlap(found, ["seed"]).to_dict() == pytest.approx({"a": 0.22, "b": 0.3})
-    assert evidence.overlap(found, ["seed"], at_most=0.05).to_dict() == {"a": 1.0, "b": 0.0}
+    seeds = {"kinds": ["seed"], "preset": evidence.RANDOM}
+    assert evidence.overlap(found, **seeds).to_dict() == pytest.approx({"a": 0.22, "b": 0.3})
+    assert evidence.overlap(found, **seeds, at_most=0.05).to_dict() == {"a": 1.0, "b": 0.0}
+    assert evidence.overlap(found, ["seed"]).to_dict() == {"a": 0.9}
 
 
 def test_only_pairs_of_the_papers_methods_show_how_they_differ(tmp_path: Path):
