@@ -4,8 +4,9 @@
     python benchmarks/agreement.py --starts FOLDER
 
 It reads the masks that `inrexp study` stored, and fits nothing. It writes data/results/agreement.csv; with --starts it
-writes data/results/starts.csv, on how far the preset `crisp` moves from GradCAM's ranking, of a study with both
-(`inrexp study FOLDER --methods inr,grad_cam`, then `--methods inr --option inr.preset=crisp_random` into the same folder).
+writes data/results/starts.csv, on how far the preset `crisp` moves from GradCAM's ranking, of a study with
+both (`inrexp study FOLDER --methods inr,grad_cam`, then `--methods inr --option inr.preset=crisp_random` into the same
+folder).
 """
 
 import argparse

@@ -152,7 +152,8 @@ def explain_many(
         where there is no a*: eq. 5 calls it the explanation. The next explanation must avoid this mask but may use the
         rest of the picture. "largest" is the range's end, which leaves less; a number is that area for every one.
     threshold: Phi_0 (default: half of the unmasked probability).  cut: judge masks cut to 0/1 there.
-    joint: n masks from one fit instead, beyond the paper; see `iterations.explain_jointly`.
+    joint: n masks from one fit instead, beyond the paper; see `iterations.explain_jointly`. Such a fit starts at random
+        weights, for which the preset "crisp_random" is made.
     stop: end at the first explanation that adds nothing which keeps the class at any area in range. It is judged
         without what the earlier masks cover, and it is in the result, marked as none.
     callback: called with (number, step, {"loss", "probability"}, source); it may raise `Cancelled`.

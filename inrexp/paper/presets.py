@@ -40,9 +40,9 @@ EXTREMAL_PERTURBATION = FitConfig(
     flip=True,
 )
 
-# Masks that mean what they show, in 300 classifier passes: sharpened to 0 and 1 while they are fitted, about a level that
-# moves to the area's own, so that the fitted mask is the one that is shown (notebook 09). The fit starts from GradCAM's
-# ranking (notebook 10).
+# Masks that mean what they show, in 300 classifier passes: sharpened to 0 and 1 while they are fitted, about a level
+# that moves to the area's own, so that the fitted mask is the one that is shown (notebook 09). The fit starts from
+# GradCAM's ranking (notebook 10).
 CRISP = FitConfig(
     name="crisp",
     source=SMOOTH,
@@ -72,8 +72,8 @@ PRESETS: dict[str, FitConfig] = {
             sharpness=Growth(2.0, 64.0, until=0.6),
             level=(0.15, 0.5),
         ),
-        # The same loss from random weights, as the paper starts. They need a slow beginning: by the steps of `crisp` one
-        # of three seeds ended in an empty mask on each of two pictures.
+        # The same loss from random weights, as the paper starts. They need a slow beginning: by the steps of `crisp`
+        # one of three seeds ended in an empty mask on each of two pictures.
         dataclasses.replace(
             CRISP,
             name="crisp_random",

@@ -186,8 +186,9 @@ class FitConfig:
         are sharpened towards 0 and 1 while they are fitted, and the fitted masks are 0 or 1 in their very area.
     level: the shares of the steps between which the level of the sharpening moves from 1/2 to the area's own
         (`masks.area_level`), so that the masks meet their area while they are fitted; None keeps it at 1/2.
-    start: None is random weights (the paper), and for a lattice all ones. "grad_cam" starts at the nested masks of GradCAM's
-        ranking (`starts`), "saliency" at those of each problem's own scores.
+    start: None is random weights (the paper), and for a lattice all ones. "grad_cam" starts at the nested masks of
+        GradCAM's ranking (of the gradient's where GradCAM ranks nothing), "saliency" at those of each problem's own
+        scores (`starts`).
     reward: "probability" (the paper), "log_probability" or "score".
     perturbation: "blur" (the paper), "fade", or "levels" (extremal perturbations).
     blur_sigma: px; the paper names no value, 20 is extremal perturbations' strongest blur.

@@ -102,9 +102,15 @@ class Number:
     def __str__(self) -> str:
         if not self.pictures:
             return UNMEASURED
-        form = f"{'+' * self.part.signed}.{self.part.digits}f"
-        mean, low, high = (f"{round(one, self.part.digits) + 0.0:{form}}" for one in (self.mean, self.low, self.high))
-        return f"{mean} [{low}, {high}], n = {self.pictures}"
+        mean, low, high = map(self._written, (self.mean, self.low, self.high))
+        between = f" [{low}, {high}]" if np.isfinite(self.low) else ""  # one picture has no interval
+        return f"{mean}{between}, n = {self.pictures}"
+
+    def _written(self, one: float) -> str:
+        digits = self.part.digits
+        if one and not round(one, digits):
+            digits += 1  # or nobody would see on which side of 0 it lies
+        return f"{round(one, digits) + 0.0:{'+' * self.part.signed}.{digits}f}"
 
 
 def measured(parts: Sequence[Part]) -> list[Number]:

@@ -94,3 +94,11 @@ def test_a_verdict_follows_from_the_numbers(said: list[str], verdict: str):
 
 def test_numbers_that_judge_nothing_give_no_verdict():
     assert judging.verdict(judging.measured([part(0.1, 0.2)])) == UNMEASURED
+
+
+def test_a_bound_near_0_shows_its_side_and_one_picture_has_no_interval():
+    once = judging.Part("seen", pd.Series([1.0, *[0.0] * 19]), judging.above(0))
+    (number,) = judging.measured([once])
+    assert str(number) == "0.05 [0.001, 0.25], n = 20"
+    (alone,) = judging.measured([judging.Part("one", pd.Series([0.4]), None)])
+    assert str(alone) == "0.40, n = 1"

@@ -119,7 +119,7 @@ def test_seeds_part_by_more_than_rounding_or_not(tmp_path: Path):
     assert says("seeds", found) == [HOLDS, HOLDS]
     assert judged("seeds", found)[1].mean == pytest.approx(0.7 - 0.0195)
     ranked = [row | {"preset": "crisp"} for row in apart]  # the paper's fits start at random
-    assert says("seeds", read_evidence(write(tmp_path, nulls=ranked))) == [UNTESTED, UNTESTED]
+    assert says("seeds", read_evidence(write(tmp_path, nulls=ranked))) == [UNMEASURED, UNMEASURED]
     same = [row for name in PICTURES for row in nulls(name, seed=0.01, noise=0.01, beside=0.01)]
     assert says("seeds", read_evidence(write(tmp_path, nulls=same))) == [HOLDS, FAILS]
 
