@@ -5,8 +5,8 @@
 Each quantity gets two numbers. The first is the difference between bfloat16 and float32 for one seed. The second is the
 difference between two seeds in float32. Both are means over pictures, seeds (or pairs of seeds) and areas. The
 quantities are the probability under the soft mask (computed in float32), the precision against the truth, and 1 - IoU
-of the cut masks. FOLDER has the layout of ImageNet-S. data/results/mixed_precision.csv was made on a CPU with
-`--preset crisp --seeds 2`, from the packaged pictures and four of the ImageNet-S stand-in.
+of the cut masks. FOLDER has the layout of ImageNet-S. data/results/mixed_precision.csv was made on a CPU by the `crisp`
+of its commit, from random weights, with `--seeds 2`, from the packaged pictures and four of the ImageNet-S stand-in.
 """
 
 import argparse

@@ -15,6 +15,7 @@ from inrexp.paper.algorithm1 import algorithm_1, seed_of
 from inrexp.paper.fit import Fitted, Problem, fit
 from inrexp.paper.inr import MaskField
 from inrexp.paper.masks import MaskSource
+from inrexp.paper.presets import named
 from inrexp.paper.settings import FieldSettings, FitConfig
 from inrexp.paper.smallest_area import checked_threshold
 
@@ -179,11 +180,13 @@ def explain_jointly(
 ) -> Explanations:
     """n masks from one fit (beyond the paper): one field with n outputs, held apart by `pairwise_overlap`.
 
+    The fit starts at random weights: outputs that start from one ranking would end at one mask.
     A step sees n masks of one area, so it costs n classifier passes. The result is in the order of a*, then of
     probability. An interrupted fit is kept as it stands, as in `explain`; each explanation's outcome says so.
     """
     rules = rules or Rules()
     _check(n, rules, config)
+    config = config if config.start is None else named(dataclasses.replace(config, start=None))
     assert isinstance(config.source, FieldSettings)
     joint = dataclasses.replace(config, source=dataclasses.replace(config.source, outputs=n))
     run = _Run(classifier, problem, joint, initial, dataclasses.replace(rules, stop=False))

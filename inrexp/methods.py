@@ -18,7 +18,7 @@ from inrexp.explanations import Explanations
 from inrexp.iterations import NumberedCallback, Rules, check_first, explain_in_turn, explain_jointly
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.fit import Callback, Problem, fit
-from inrexp.paper.presets import DEFAULT, EXTREMAL_PERTURBATION, named, rescaled_to, with_steps
+from inrexp.paper.presets import DEFAULT, EXTREMAL_PERTURBATION, RANDOM, named, rescaled_to, with_steps
 from inrexp.paper.settings import FitConfig, Growth, LatticeSettings
 from inrexp.saliency import SaliencyMap
 
@@ -129,7 +129,7 @@ def explain_many(
     target: Wanted = None,
     *,
     n: int = 3,
-    preset: str | FitConfig = DEFAULT,
+    preset: str | FitConfig | None = None,
     seed: int = 0,
     steps: int | None = None,
     dice_weight: float | None = None,
@@ -146,21 +146,21 @@ def explain_many(
     """Algorithm 1: up to n explanations of one picture, each pushed off the earlier ones by a soft Dice term (eq. 6).
 
     A fresh field, seed `algorithm1.seed_of(seed, i)`, is fitted for each; M^b is the clamped sum of earlier masks.
+    preset: None is "crisp", and for `joint` "crisp_random".
     dice_weight: lambda_d, other than the preset's.  initial: M^0, masks (m, 1, h, w) that count as explained already.
     first: `explain`'s answer for the same picture, class, settings and seed, if it is there: it is not fitted again.
     baseline_area: which of a field's masks enters M^b. "smallest" (default) is the mask at a*, or at the range's end
         where there is no a*: eq. 5 calls it the explanation. The next explanation must avoid this mask but may use the
         rest of the picture. "largest" is the range's end, which leaves less; a number is that area for every one.
     threshold: Phi_0 (default: half of the unmasked probability).  cut: judge masks cut to 0/1 there.
-    joint: n masks from one fit instead, beyond the paper; see `iterations.explain_jointly`. Such a fit starts at random
-        weights, for which the preset "crisp_random" is made.
+    joint: n masks from one fit instead, beyond the paper; see `iterations.explain_jointly`.
     stop: end at the first explanation that adds nothing which keeps the class at any area in range. It is judged
         without what the earlier masks cover, and it is in the result, marked as none.
     callback: called with (number, step, {"loss", "probability"}, source); it may raise `Cancelled`.
     Ctrl-C and `Cancelled` keep the finished explanations.
     Raises ValueError for a `first` of another fit, or one beside `initial` or `joint`.
     """
-    config = named(preset)
+    config = named(preset or (RANDOM if joint else DEFAULT))
     if dice_weight is not None:
         config = named(dataclasses.replace(config, dice_weight=_constant(dice_weight, config.dice_weight)))
     config = with_steps(config, steps)

@@ -258,6 +258,13 @@ def test_joint_explanations_are_ordinary_ones(planted_pair, tmp_path):
     assert again.way == "joint"
 
 
+def test_a_joint_fit_starts_at_random_weights_and_says_so(planted_pair):
+    found = many(planted_pair, dataclasses.replace(SHORT, start="grad_cam"), n=2, joint=True)
+    plain = many(planted_pair, SHORT, n=2, joint=True)
+    assert {one.config.start for one in found} == {None}
+    assert torch.equal(found.masks(), plain.masks())
+
+
 def test_a_fit_that_failed_is_none_bars_nothing_and_does_not_end_the_run(planted_pair):
     """A field that collapsed to a full mask keeps the class at every area, and says nothing about the picture."""
     stuck = dataclasses.replace(SHORT, source=dataclasses.replace(SHORT.source, bias=100.0))

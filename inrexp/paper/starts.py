@@ -64,6 +64,7 @@ def ranking(saliency: torch.Tensor) -> torch.Tensor:
     saliency: (1, 1, h, w), unbounded.  Higher scores come first, and of equal ones the upper left. The lowest, often
         the many zeros of a map, come by what is near, so that masks grow around what the map names.
     """
+    saliency = saliency.to(torch.promote_types(saliency.dtype, torch.float32))  # bfloat16 cannot count the pixels
     low, high = saliency.aminmax()
     scaled = (saliency - low) / (high - low).clamp_min(torch.finfo(saliency.dtype).tiny)
     near = blur(scaled.expand(-1, 3, -1, -1))[:, :1].masked_fill(saliency > low, torch.inf)
@@ -90,13 +91,14 @@ def model_ranking(
     for name, made in RANKERS.items():
         try:
             found = ranking(checked_saliency(made(classifier, image, target), image))
-        except ValueError as error:
+        except (ValueError, RuntimeError, AssertionError) as error:  # of captum and autograd, for models unlike ours
             failed += f"{name} gives no ranking to start from ({error}). "
             continue
         if failed:
             warnings.warn(f"{failed}The fit starts from the ranking by {name}.", stacklevel=2)
         return found
-    warnings.warn(f"{failed}The fit starts without one.", stacklevel=2)
+    cure = 'preset="crisp_random" is made for that'
+    warnings.warn(f"{failed}The fit starts at random weights; {cure}.", stacklevel=2)
     return None
 
 

@@ -15,7 +15,7 @@ import torch
 from inrexp.comparison import METHODS
 from inrexp.metrics import pairwise_iou
 from inrexp.paper.masks import keep_largest
-from inrexp.paper.presets import DEFAULT, PRESETS
+from inrexp.paper.presets import DEFAULT, PRESETS, RANDOM
 from inrexp.study.controls import stored
 from inrexp.study.store import EQUAL_AREAS, Results
 
@@ -81,15 +81,14 @@ def _row(
     return {"picture": key[1], "dataset": key[0], "kind": kind, "one": one, "other": other, "area": area} | numbers
 
 
-def starts(
-    folder: "str | Path", *, started: str = DEFAULT, random: str = "crisp_random", seed: int = 0
-) -> pd.DataFrame:
+def starts(folder: "str | Path", *, started: str = DEFAULT, random: str = RANDOM, seed: int = 0) -> pd.DataFrame:
     """How far fits that start from another method's ranking move from it, from the folder of a study with all three.
 
     started: a preset that starts from a method's ranking.  random: one that starts at random weights.
     A row for each picture and each of `store.EQUAL_AREAS`, whose masks are brought to exactly that area:
-    moved: IoU of the started fit's mask with its start, the ranking's highest pixels.  random, map: IoU of the random
-        fit's mask with the started one's, and with those pixels.  NaN where the study lacks the random fit's masks.
+    moved: IoU of the started fit's mask with the ranking's highest pixels, its start but for ties.
+    random, map: IoU of the random fit's mask with the started one's, and with those pixels.  NaN where the study lacks
+        the random fit's masks.
     precision_start, precision_started, precision_random: of the three masks (eq. 7).
     p_start, p_started, p_random, unmasked: the probability that each keeps, and that of the whole picture.
     """

@@ -25,7 +25,6 @@ OF_PAPER = [name for name, method in METHODS.items() if method.published is not 
 TENTH = 0.1  # the area of the figures' masks
 IMAGENET, VOC = "imagenet-s", "voc"
 PAPER, LATTICES, PRESET = "paper, 4000 passes", "extremal perturbations, quick", DEFAULT  # of variants.csv
-RANDOM = "crisp_random"  # the default preset from random weights, as the paper starts
 HALF = "crisp, level at 1/2"  # the default preset as it was when variants.csv compared weights, passes and starts
 SMOOTH = "paper, 300 passes"  # the paper's objective with a smoother field: Fourier scale 2, of the area 1/4
 ROUGH_IN_AREA = f"{SMOOTH}, area scale 1"  # the same with the area's frequencies as high as the coordinates'

@@ -18,6 +18,7 @@ UNMEASURED = "not measured yet"  # the rows are missing; this is no verdict
 VERDICTS = (HOLDS, IN_PART, FAILS, UNTESTED)
 OF_A_NUMBER = {HOLDS: HOLDS, FAILS: FAILS, UNTESTED: "too few pictures to tell"}  # the words for one number of a claim
 MARGIN = 0.05  # a difference that is surely smaller than this counts as none
+SHOWN = 6  # digits at most
 FEWEST = 8  # pictures that decide: fewer know too little of the spread, three alike ones nothing
 
 
@@ -108,7 +109,7 @@ class Number:
 
     def _written(self, one: float) -> str:
         digits = self.part.digits
-        if one and not round(one, digits):
+        while one and not round(one, digits) and digits < SHOWN:
             digits += 1  # or nobody would see on which side of 0 it lies
         return f"{round(one, digits) + 0.0:{'+' * self.part.signed}.{digits}f}"
 

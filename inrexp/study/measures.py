@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from inrexp.comparison import METHODS
+from inrexp.paper.presets import RANDOM
 from inrexp.study import evidence
 from inrexp.study.equal import RECOGNISED, by_photograph
 from inrexp.study.evidence import (
@@ -18,7 +19,6 @@ from inrexp.study.evidence import (
     OF_PAPER,
     PAPER,
     PRESET,
-    RANDOM,
     ROUGH_IN_AREA,
     SMOOTH,
     TENTH,
@@ -133,7 +133,7 @@ def seeds(found: Evidence) -> list[Part]:
         Part("IoU of one seed under other rounding, less that of two seeds", _parted(found, TENTH), above(0), True),
         Part("IoU of two seeds", evidence.overlap(found, ["seed"], preset=RANDOM)),
         Part("IoU of one seed under other rounding", evidence.overlap(found, NULL, preset=RANDOM)),
-        Part(f"IoU of two seeds of {PRESET}, which starts from GradCAM's ranking", evidence.overlap(found, ["seed"])),
+        Part(f"IoU of two seeds of {PRESET}, whose fits start from one ranking", evidence.overlap(found, ["seed"])),
         Part("and of one seed of it under other rounding", evidence.overlap(found, NULL)),
     ]
     for kind, words in zip(NULL, ("beside another fit", "with a millionth of noise"), strict=True):

@@ -57,7 +57,6 @@ VARIANTS: dict[str, FitConfig] = {
     # would take hours on a CPU
     "paper, 4000 passes": PRESETS["paper_lattice"],
     "crisp": CRISP,
-    "crisp, random start": PRESETS["crisp_random"],
     "crisp, level at 1/2": HALF,
     "areas to 0.6": changed(HALF, area_range=WIDE),
     "150 passes": changed(HALF, steps=75),

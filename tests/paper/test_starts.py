@@ -10,6 +10,7 @@ from torch import nn
 
 from inrexp.methods import explain, explain_batch
 from inrexp.models.classifier import Classifier, Target
+from inrexp.paper import starts
 from inrexp.paper.fit import Problem, fit
 from inrexp.paper.inr import MaskField
 from inrexp.paper.lattice import MaskLattice
@@ -165,9 +166,38 @@ def test_a_model_without_a_layer_for_grad_cam_starts_from_its_gradient_and_says_
 def test_a_model_that_no_map_ranks_starts_at_random_and_says_so():
     classifier = Classifier(Flat(torch.zeros(32, 32)), size=32)
     problem = Problem(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)), Target((1,), "one"))
-    with pytest.warns(UserWarning, match="GradCAM gives no .*the gradient gives no .*The fit starts without one"):
+    with pytest.warns(
+        UserWarning, match="GradCAM gives no .*the gradient gives no .*starts at random weights; .*crisp_random"
+    ):
         (one,) = fit(classifier, [problem], STARTED, progress=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         (plain,) = fit(classifier, [problem], dataclasses.replace(STARTED, start=None), progress=False)
     assert torch.equal(one.source.weights[0], plain.source.weights[0])
+
+
+def test_a_picture_that_grad_cam_cannot_rank_starts_from_the_gradient_of_what_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    planted = plant((FIRST_BOX, SECOND_BOX))
+    monkeypatch.setitem(starts.RANKERS, "GradCAM", lambda classifier, image, target: torch.zeros(1, 1, 112, 112))
+    barred = planted.truths[0][None, None].float()
+    with pytest.warns(UserWarning, match="GradCAM gives no ranking .*constant.*from the ranking by the gradient"):
+        found = model_ranking(planted.classifier, planted.image, STRIPES, barred, STARTED)
+    assert found is not None
+    assert precision(keep_largest(-found, torch.tensor([0.05])), planted.truths[1]) > 0.5
+
+
+def test_an_error_inside_a_map_does_not_end_a_fit(planted: Planted, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_):
+        raise RuntimeError("hooks met an in-place layer")
+
+    monkeypatch.setitem(starts.RANKERS, "GradCAM", broken)
+    with pytest.warns(UserWarning, match="GradCAM gives no ranking .*in-place layer"):
+        (one,) = fit(planted.classifier, [Problem(planted.image, STRIPES)], STARTED, progress=False)
+    assert one.outcome.finished
+
+
+def test_half_precision_counts_every_pixel():
+    scores = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert torch.unique(ranking(scores)).numel() == 4096

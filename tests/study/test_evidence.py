@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from ledger_rows import STANDIN, VOC, controls, fitted, nulls, run, write
 
+from inrexp.paper.presets import RANDOM
 from inrexp.study import evidence
 from inrexp.study.equal import by_photograph
 from inrexp.study.evidence import IMAGENET, read_evidence, runs_of
@@ -113,7 +114,7 @@ def test_overlaps_by_hand(tmp_path: Path):
     rows += nulls("a", preset="crisp", seed=0.9)
     rows += nulls("c", seed=None)  # a fit that collapsed has no overlap
     found = read_evidence(write(tmp_path, nulls=rows))
-    seeds = {"kinds": ["seed"], "preset": evidence.RANDOM}
+    seeds = {"kinds": ["seed"], "preset": RANDOM}
     assert evidence.overlap(found, **seeds).to_dict() == pytest.approx({"a": 0.22, "b": 0.3})
     assert evidence.overlap(found, **seeds, at_most=0.05).to_dict() == {"a": 1.0, "b": 0.0}
     assert evidence.overlap(found, ["seed"]).to_dict() == {"a": 0.9}

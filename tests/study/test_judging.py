@@ -100,5 +100,7 @@ def test_a_bound_near_0_shows_its_side_and_one_picture_has_no_interval():
     once = judging.Part("seen", pd.Series([1.0, *[0.0] * 19]), judging.above(0))
     (number,) = judging.measured([once])
     assert str(number) == "0.05 [0.001, 0.25], n = 20"
+    near = judging.Number(Part("less", pd.Series([0.0]), None, signed=True), -0.0004, -0.3, 0.0, 9, 0.95, "")
+    assert str(near) == "-0.0004 [-0.30, +0.00], n = 9"
     (alone,) = judging.measured([judging.Part("one", pd.Series([0.4]), None)])
     assert str(alone) == "0.40, n = 1"

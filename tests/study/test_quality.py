@@ -58,3 +58,9 @@ def test_settings_that_differ_in_one_number_are_two():
     row = {"method": "inr", "settings": json.dumps(METHODS["inr"].settings({"steps": 149}))}
     assert not [name for name, setting in SETTINGS.items() if setting.is_of(row)]
     assert Setting("inr", {"steps": 149}).is_of(row)
+
+
+def test_a_row_is_of_its_settings_whatever_the_preset_was_called():
+    settings = METHODS["inr"].settings({"preset": "crisp_random"})
+    row = {"method": "inr", "settings": json.dumps(settings).replace('"crisp_random"', '"crisp"')}
+    assert [name for name, setting in SETTINGS.items() if setting.is_of(row)] == ["crisp, random start"]
