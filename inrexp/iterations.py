@@ -186,7 +186,7 @@ def explain_jointly(
     """
     rules = rules or Rules()
     _check(n, rules, config)
-    config = config if config.start is None else named(dataclasses.replace(config, start=None))
+    config = named(dataclasses.replace(config, start=None))
     assert isinstance(config.source, FieldSettings)
     joint = dataclasses.replace(config, source=dataclasses.replace(config.source, outputs=n))
     run = _Run(classifier, problem, joint, initial, dataclasses.replace(rules, stop=False))

@@ -12,7 +12,7 @@ from inrexp.baselines.gradient import gradient_map
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.inr import MaskField
 from inrexp.paper.lattice import MaskLattice
-from inrexp.paper.masks import MaskSource
+from inrexp.paper.masks import MaskSource, ranks
 from inrexp.paper.perturb import Perturbation, blur
 from inrexp.paper.settings import FitConfig
 from inrexp.seeds import generator
@@ -69,9 +69,10 @@ def ranking(saliency: torch.Tensor) -> torch.Tensor:
     scaled = (saliency - low) / (high - low).clamp_min(torch.finfo(saliency.dtype).tiny)
     near = blur(scaled.expand(-1, 3, -1, -1))[:, :1].masked_fill(saliency > low, torch.inf)
     first = near.flatten().argsort(descending=True, stable=True)
-    order = first[saliency.flatten()[first].argsort(descending=True, stable=True)]
-    places = torch.arange(len(order), device=order.device, dtype=saliency.dtype)
-    return torch.empty_like(places).scatter_(0, order, places).view_as(saliency) / len(order)
+    places = ranks(saliency.flatten()[first].view_as(saliency))[
+        0
+    ]  # of pixels in this order, which tells equal ones apart
+    return torch.empty_like(places).scatter_(0, first, places).to(saliency.dtype).view_as(saliency) / len(first)
 
 
 def model_ranking(

@@ -109,9 +109,10 @@ class Explorer(anywidget.AnyWidget):
 
     def add_outside(self, outside: str) -> None:
         """Measure all answers under one more perturbation, "black" or a blur such as "blur 10 px", and show it."""
-        if outside not in self.scene["outsides"]:
-            self.scene = with_outside(self.scene, self.answers, outside)
-        self.outside = outside
+        with self.hold_sync():  # or the page may show the new curves under the old choice
+            if outside not in self.scene["outsides"]:
+                self.scene = with_outside(self.scene, self.answers, outside)
+            self.outside = outside
 
     def _asked(self, _: object, message: Mapping[str, Any], __: object) -> None:
         """From the page: "is there a kernel?", and a perturbation that was chosen and nobody has measured."""
