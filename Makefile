@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NOTEBOOK_TIMEOUT ?= 900
 # Two processes, in the order that tests/conftest.py gives: the slow tests first. nbval takes 2 s to import.
-BY_TWO := -n 2 --dist loadgroup --no-loadscope-reorder -p no:nbval --durations=10
+# A hang ends the test after 400 s, and ten failures end the run: what hangs everywhere is told within the hour.
+BY_TWO := -n 2 --dist loadgroup --no-loadscope-reorder -p no:nbval --durations=10 --timeout=400 --maxfail=10
 
 .DEFAULT_GOAL := help
 .PHONY: help env figures paper notebooks book chromium browser test soak quick lint bench lock clean

@@ -3,11 +3,13 @@
 Nothing heavy is imported here, since pytest's controlling process reads this file and runs no test.
 """
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,24 @@ ROOT = Path(__file__).parent.parent
 def hears_ctrl_c() -> None:
     """For subprocess's preexec_fn: a shell starts background jobs with SIGINT ignored, and children inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def forked(do: Callable, *arguments) -> multiprocessing.Process:
+    """A process that is begun: its changes stay there, and torch is not imported once more.  It may be killed.
+
+    A progress bar's lock is shared with forked processes, and stays locked for good if its holder is killed.  The
+    forked process gets a lock of its own, so that it cannot take this one's to its grave.
+    """
+
+    def alone() -> None:
+        from tqdm import tqdm
+
+        tqdm.set_lock(threading.RLock())
+        do(*arguments)
+
+    process = multiprocessing.get_context("fork").Process(target=alone)
+    process.start()
+    return process
 
 
 @pytest.fixture

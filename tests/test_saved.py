@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import forked
 from planted import QUICK_FIT, Planted, plant
 from test_house import FILES, PACKAGES, place
 
@@ -236,11 +237,8 @@ def _at_once(folder: Path, made: "multiprocessing.Queue") -> None:
 
 
 def test_two_processes_at_the_same_time_make_one_fit(tmp_path: Path):
-    context = multiprocessing.get_context("fork")
-    made = context.Queue()
-    both = [context.Process(target=_at_once, args=(tmp_path, made)) for _ in range(2)]
-    for one in both:
-        one.start()
+    made = multiprocessing.get_context("fork").Queue()
+    both = [forked(_at_once, tmp_path, made) for _ in range(2)]
     for one in both:
         one.join(120)
     assert [one.exitcode for one in both] == [0, 0]

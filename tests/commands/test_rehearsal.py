@@ -1,6 +1,5 @@
 """Full mode rehearsed: every line of every notebook's full path runs, in fits of a few steps."""
 
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import forked
 
 from inrexp.claims import REHEARSAL
 from inrexp.commands import cli, execution, notebooks, rehearsal
@@ -56,8 +56,7 @@ def test_a_rehearsal_is_of_a_full_run(capsys: pytest.CaptureFixture):
 
 def apart(do: Callable, *arguments) -> int:
     """The exit code of a function in a forked process: its changes stay there, and torch is not imported once more."""
-    process = multiprocessing.get_context("fork").Process(target=do, args=arguments)
-    process.start()
+    process = forked(do, *arguments)
     process.join()
     assert process.exitcode is not None
     return process.exitcode

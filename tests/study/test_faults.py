@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from test_run import go, masks_in, rows_in, started, table
+from conftest import forked
+from test_run import go, masks_in, rows_in, table
 
 KILLS = int(os.environ.get("INREXP_SOAK") or 3)
 ROWS = 24  # of the plan in test_run
@@ -51,7 +52,7 @@ def test_two_processes_killed_at_random_give_what_one_undisturbed_gives(whole: P
     while kills < KILLS:
         studies += 1
         folder = tmp_path / str(studies)
-        both = [started(go, folder) for _ in range(2)]
+        both = [forked(go, folder) for _ in range(2)]
         while kills < KILLS and rows_in(folder) < ROWS - 4:
             wanted = rows_in(folder) + generator.randint(0, 4)
             begun = time.monotonic()
@@ -65,7 +66,7 @@ def test_two_processes_killed_at_random_give_what_one_undisturbed_gives(whole: P
             both[victim].join()
             assert both[victim].exitcode == -signal.SIGKILL
             kills += 1
-            both[victim] = started(go, folder)
+            both[victim] = forked(go, folder)
         for process in both:
             process.join(300)
         assert [process.exitcode for process in both] == [0, 0]

@@ -10,16 +10,16 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import hears_ctrl_c
+from conftest import forked, hears_ctrl_c
 from PIL import Image
 from planted import QUICK_FIT, plant
+from tqdm import tqdm
 
 from inrexp.commands import cli
 from inrexp.datasets.samples import Dataset, Sample, Truth
@@ -86,13 +86,6 @@ def planted_dataset(*, pictures: int = 3, broken: bool = False) -> Dataset:
 def go(results_folder: Path, plan: StudyPlan = PLAN, **options) -> dict[str, int]:
     options = {"dataset": planted_dataset(), "classifier": PLANTED.classifier, "progress": False, **options}
     return run_study(plan, results_folder, **options)
-
-
-def started(target: Callable, *arguments) -> multiprocessing.Process:
-    """A process of its own, forked: it shares nothing with this one but what was imported."""
-    process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
-    process.start()
-    return process
 
 
 def rows_in(folder: Path) -> int:
@@ -171,7 +164,7 @@ def test_iterations_start_from_the_seeds_of_algorithm_1(monkeypatch: pytest.Monk
 def test_killed_three_times_at_random_and_resumed_equals_the_uninterrupted_run(whole: Path, tmp_path: Path):
     generator = random.Random(6)
     for rows in sorted(generator.sample(range(1, 22), 3)):
-        process = started(go, tmp_path)
+        process = forked(go, tmp_path)
         kill_once_there_are(rows, process, tmp_path, generator.random() * 0.2)
         assert rows_in(tmp_path) >= rows
     before = rows_in(tmp_path)
@@ -179,6 +172,22 @@ def test_killed_three_times_at_random_and_resumed_equals_the_uninterrupted_run(w
     assert go(tmp_path) == {"finished": 24}
     assert table(tmp_path) == table(whole)
     assert masks_in(tmp_path) == masks_in(whole)
+
+
+def test_a_process_killed_with_its_progress_bars_lock_stops_no_other():
+    def hold() -> None:
+        with tqdm.get_lock():
+            ready.set()
+            time.sleep(600)
+
+    ours = tqdm.get_lock()
+    ready = multiprocessing.get_context("fork").Event()
+    process = forked(hold)
+    assert ready.wait(60)
+    process.kill()
+    process.join()
+    assert all(lock.acquire(timeout=10) for lock in ours.locks)
+    ours.release()
 
 
 def test_a_second_run_computes_nothing(whole: Path, monkeypatch: pytest.MonkeyPatch):
@@ -198,7 +207,7 @@ def test_two_processes_share_the_work_and_do_none_of_it_twice(whole: Path, tmp_p
         study.compute = noted  # in the forked process only
         go(tmp_path)
 
-    processes = [started(counted, number) for number in (1, 2)]
+    processes = [forked(counted, number) for number in (1, 2)]
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
@@ -237,7 +246,7 @@ def test_a_file_that_cannot_grow_keeps_what_is_finished(whole: Path, tmp_path: P
         resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, 90_000))
         go(tmp_path)
 
-    process = started(limited)
+    process = forked(limited)
     process.join()
     assert process.exitcode == 1
     kept = rows_in(tmp_path)
