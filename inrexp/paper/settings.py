@@ -188,7 +188,7 @@ class FitConfig:
         (`masks.area_level`), so that the masks meet their area while they are fitted; None keeps it at 1/2.
     start: None is random weights (the paper), and for a lattice all ones. "grad_cam" starts at the nested masks of
         GradCAM's ranking (of the gradient's where GradCAM ranks nothing), "saliency" at those of each problem's own
-        scores (`starts`).
+        scores (`starts`). Several outputs that start from one ranking would end at one mask.
     reward: "probability" (the paper), "log_probability" or "score".
     perturbation: "blur" (the paper), "fade", or "levels" (extremal perturbations).
     blur_sigma: px; the paper names no value, 20 is extremal perturbations' strongest blur.
@@ -234,8 +234,8 @@ class FitConfig:
                     "two shares of the steps, the first below the second, for masks with a sharpness, or None",
                 ),
                 "start": (
-                    self.start is None or self.start in STARTS,
-                    f"one of {STARTS}, or None",
+                    self.start is None or (self.start in STARTS and getattr(self.source, "outputs", 1) == 1),
+                    f"None, or one of {STARTS} for a field of one output",
                 ),
                 "reward": (self.reward in REWARDS, f"one of {REWARDS}"),
                 "perturbation": (self.perturbation in PERTURBATIONS, f"one of {PERTURBATIONS}"),

@@ -26,10 +26,9 @@ CLAMP = 0.1  # masks of the start lie in [0.1, 0.9]: a sigmoid nearer to 0 or 1 
 def start_sources(source: MaskSource, classifier: Classifier, problems: Sequence[Any], config: FitConfig) -> None:
     """Let every stacked field or lattice start where the settings say.
 
-    problems: as `fit.Problem`, with image, target, seed, baseline and saliency. Fields of several outputs start at
-        random, whatever the settings say.
+    problems: as `fit.Problem`, with image, target, seed, baseline and saliency.
     """
-    if config.start is None or source.outputs > 1:  # outputs that start from one ranking would descend to one mask
+    if config.start is None:
         return
     rankings = [
         ranking(one.saliency)

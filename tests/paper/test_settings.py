@@ -54,6 +54,7 @@ def test_settings_come_back_from_json(name: str):
         (FitConfig, {"reward": "accuracy"}, "reward must be one of"),
         (FitConfig, {"perturbation": "noise"}, "perturbation must be one of"),
         (FitConfig, {"blur_sigma": 0}, "blur_sigma must be above 0 px"),
+        (FitConfig, {"start": "grad_cam", "source": FieldSettings(outputs=2)}, "for a field of one output, got"),
         (FitConfig, {"source": "unet"}, "source must be FieldSettings or LatticeSettings, got 'unet'"),
         (Descent, {"lr": 0}, "lr must be above 0, got 0"),
         (Descent, {"lr": float("nan")}, "lr must be above 0, got nan"),

@@ -60,7 +60,7 @@ def test_a_map_that_ranks_nothing_is_refused(planted: Planted, saliency: torch.T
 
 
 def test_settings_that_no_fit_can_start_from_are_named():
-    with pytest.raises(ValueError, match="start must be one of .*, or None"):
+    with pytest.raises(ValueError, match=r"start must be None, or one of \('grad_cam', 'saliency'\) .*'occlusion'"):
         FitConfig(start="occlusion")
     with pytest.raises(ValueError, match="level must be"):
         FitConfig(level=(0.2, 0.6))  # nothing is sharpened
