@@ -40,9 +40,13 @@ COLUMNS["variants"] += ["nested", "precision", "passes", "seconds"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """Every table of rows, empty where its file is missing.  tuned: the pictures on which settings were chosen."""
+    """Every table of rows, empty where its file is missing.  tuned: the pictures on which settings were chosen.
+
+    study, quality: rows of studies (`_read_study`), the latter of other settings of the field.
+    """
 
     study: pd.DataFrame
+    quality: pd.DataFrame
     variants: pd.DataFrame
     controls: pd.DataFrame
     nulls: pd.DataFrame
@@ -60,7 +64,8 @@ def read_evidence(folder: "str | Path") -> Evidence:
         raise FileNotFoundError(f"no folder {folder}: wanted one with the rows of the studies, such as data/results")
     tuned = [name for one in TUNED if (path := folder / f"{one}.txt").is_file() for name in read_names(path)]
     tables = {name: _read(folder / f"{name}.csv", columns) for name, columns in COLUMNS.items() if name != "study"}
-    return Evidence(_read_study(folder / "study_rows.csv"), **tables, tuned=frozenset(tuned))
+    studies = {name: _read_study(folder / f"{name}_rows.csv") for name in ("study", "quality")}
+    return Evidence(**studies, **tables, tuned=frozenset(tuned))
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -79,10 +84,12 @@ def _read_study(path: Path) -> pd.DataFrame:
     precision_equal, probability_equal: the mean over the equal areas.
     over_disc: the precision at a* less that of a centred disc of this area.
     precision_paper: the precision in the paper's column. A field is asked for its a* among the paper's four areas only
-        (section 3.4), as a lattice is, though it has a mask for every area. NaN without one.
+        (section 3.4), as a lattice is, though it has a mask for every area. NaN without one. A field of soft masks has
+        that of its own a*, since rows tell what its masks keep only when they are cut to equal area.
+    size_paper: the share of the picture in the mask of that column.
     """
     if not path.is_file():
-        added = ["variant", "failed", "collapsed", "seconds", "found", "over_disc", "precision_paper"]
+        added = ["variant", "failed", "collapsed", "seconds", "found", "over_disc", "precision_paper", "size_paper"]
         return pd.DataFrame(columns=[*COLUMNS["study"], *added, "precision_equal", "probability_equal"])
     rows, seconds = judged(read_rows(path)), read_seconds(path)
     timed = {} if seconds is None else dict(zip(seconds["key"], seconds["seconds"], strict=True))
@@ -93,10 +100,12 @@ def _read_study(path: Path) -> pd.DataFrame:
     at_four = sum(
         rows[f"precision_at_{at}"].where(np.isclose(rows["star"], area), 0.0) for at, area in EQUAL_AREAS.items()
     )
-    first_of_field = (rows["method"] == FIELD) & (rows["iteration"] == 1) & rows["found"].notna()
+    sharp = rows["settings"].map(lambda settings: "sharpness.start" in settings_of(settings)).astype(bool)
+    first_of_field = (rows["method"] == FIELD) & (rows["iteration"] == 1) & rows["found"].notna() & sharp
     at_four = at_four.where(rows["found"] == 1)
     return rows.assign(
         precision_paper=rows["precision"].mask(first_of_field, at_four),
+        size_paper=rows["size"].mask(first_of_field, rows["star"].where(rows["found"] == 1)),
         seconds=rows["key"].map(timed),
         found=rows["found"].fillna(rows["area"].notna().astype(float)).where(~rows["failed"]),
         over_disc=rows["precision_at_star"] - rows["disc_at_star"],
@@ -104,16 +113,19 @@ def _read_study(path: Path) -> pd.DataFrame:
     )
 
 
-def runs_of(found: Evidence, dataset: str, method: str = FIELD, *, iteration: int | None = 1) -> pd.DataFrame:
+def runs_of(
+    found: Evidence, dataset: str, method: str = FIELD, *, iteration: int | None = 1, preset: str | None = None
+) -> pd.DataFrame:
     """One method's runs on the reported pictures of IMAGENET or VOC.
 
-    Of several settings, those nearest the publication count, for the field those with the most pictures. Failed runs
-    are left out.  iteration: of algorithm 1; None is all of them.
+    Of several settings, those nearest the publication count, for the field those with the most pictures, unless a
+    preset is named. Failed runs are left out.  iteration: of algorithm 1; None is all of them.
     """
     rows = found.study
     rows = rows[(rows["dataset"].map(family) == dataset) & (rows["method"] == method)]
     rows = rows[~rows["sample"].isin(found.tuned) & ~rows["failed"].astype(bool)]
     rows = rows if iteration is None else rows[rows["iteration"] == iteration]
+    rows = rows if preset is None else rows[rows["preset"] == preset]
     if rows.empty:
         return rows
     pictures = rows.groupby("variant")["sample"].nunique()
@@ -133,17 +145,20 @@ def difference(one: pd.DataFrame, other: pd.DataFrame, measure: str) -> pd.Serie
     return over_photographs((per_picture(one, measure) - per_picture(other, measure)).dropna(), one)
 
 
-def of_variant(found: Evidence, name: str, column: str, *, reported: bool = False) -> pd.Series:
-    """A column of variants.csv for one variant: the mean over its areas, by picture.
+def reported_variant(found: Evidence, name: str) -> pd.DataFrame:
+    """The rows of variants.csv for one variant on pictures on which no setting was chosen."""
+    rows = found.variants[found.variants["variant"] == name].sort_values(["picture", "area"])
+    # No packaged picture either: its name has no folder.
+    return rows[rows["picture"].astype(str).str.contains("/") & ~rows["picture"].isin(found.tuned)]
 
-    reported: only pictures on which no setting was chosen. The published methods have no setting that was chosen here.
+
+def of_variant(found: Evidence, name: str, column: str) -> pd.Series:
+    """A column of variants.csv for one variant on reported pictures: the mean over its areas, by picture.
 
     column: "nested", "error" (of the soft area, without its sign), "grows" (share of the steps to the next area in
     which the soft area grows), "seconds", or another column.
     """
-    rows = found.variants[found.variants["variant"] == name].sort_values(["picture", "area"])
-    if reported:  # no packaged picture either: its name has no folder
-        rows = rows[rows["picture"].str.contains("/") & ~rows["picture"].isin(found.tuned)]
+    rows = reported_variant(found, name)
     if rows.empty:
         return pd.Series(dtype=float)
     if column == "error":
@@ -155,20 +170,20 @@ def of_variant(found: Evidence, name: str, column: str, *, reported: bool = Fals
 
 
 def kept_when_cut(found: Evidence, name: str) -> pd.Series:
-    """1 if the cut mask still keeps half of the class at the soft mask's a*, else 0; by picture that has an a*."""
-    rows, stars = found.variants[found.variants["variant"] == name], _stars(found, name).dropna()
+    """1 if the cut mask still keeps half of the class at the soft mask's a*, else 0; by reported picture with an a*."""
+    rows = reported_variant(found, name)
+    stars = _stars(rows).dropna()
     enough = rows.set_index(["picture", "area"]).loc[list(stars.items())].droplevel("area")
     return (enough["probability_cut"] >= enough["unmasked"] / 2).astype(float)
 
 
 def has_star(found: Evidence, name: str) -> pd.Series:
-    """1 if some soft mask of a variant keeps half of the class, else 0; by picture."""
-    return _stars(found, name).notna().astype(float)
+    """1 if some soft mask of a variant keeps half of the class, else 0; by picture, those that chose settings too."""
+    return _stars(found.variants[found.variants["variant"] == name]).notna().astype(float)
 
 
-def _stars(found: Evidence, name: str) -> pd.Series:
+def _stars(rows: pd.DataFrame) -> pd.Series:
     """a* of a variant's soft masks by picture, NaN without one; no picture where the variant has no rows."""
-    rows = found.variants[found.variants["variant"] == name]
     return suffices(rows).droplevel("variant") if len(rows) else pd.Series(dtype=float)
 
 

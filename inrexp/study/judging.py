@@ -75,6 +75,7 @@ class Part:
     what: says what the number is.  values: one for each picture (their index); none where the rows are missing.
     rule: what the mean's interval has to be; None for a number that stands beside the others and judges nothing.
     signed: a difference, which is written with its sign.  digits: after the point.
+    length: each value is measured and counts nothing, though all of them may be 0 or 1.
     """
 
     what: str
@@ -82,6 +83,7 @@ class Part:
     rule: Rule | None = None
     signed: bool = False
     digits: int = 2
+    length: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def _number(part: Part, level: float) -> Number:
 
 def _is_share(part: Part, values: np.ndarray) -> bool:
     """Whether a number counts pictures; a difference that is 0 or 1 everywhere does not."""
-    return not part.signed and set(values) <= {0.0, 1.0}
+    return not (part.signed or part.length) and set(values) <= {0.0, 1.0}
 
 
 def _of_share(values: np.ndarray, level: float) -> tuple[float, float]:

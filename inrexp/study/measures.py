@@ -5,6 +5,7 @@ Every function takes the rows and returns parts, each a value for every picture 
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from inrexp.comparison import METHODS
@@ -28,6 +29,7 @@ from inrexp.study.evidence import (
     runs_of,
 )
 from inrexp.study.judging import Part, Rule, above, below, level
+from inrexp.study.quality import SETTINGS
 from inrexp.study.variants import NEAR
 
 # The methods that claims are about, by what their records say: those that fit masks, those that give a map, the control
@@ -41,8 +43,8 @@ FILLS |= {"other_picture": "another picture's blur"}
 NULL = ("beside", "noise")  # the kinds of nulls.csv in which only the rounding differs
 CHANCE = 0.05  # IoU of two masks of a tenth at random places
 SETTING, CHOSEN = "the paper's setting", PRESET
+ON_LATTICE = "paper_lattice"  # the preset that has the paper's setting with the field on the filter's lattice
 OURS = f"{METHODS[FIELD].label}, {PRESET}"  # what the studies ran of the field: this project's preset, not the paper's
-WITH_TUNED = f"{CHOSEN} (on pictures that chose it, too)"
 
 
 def sufficiency(found: Evidence) -> list[Part]:
@@ -71,18 +73,15 @@ def _against_lattices(found: Evidence, column: str, what: str, rule: Rule, *, gi
 
     given: whether the default preset has its values by construction, which judge nothing.
     """
-    theirs = evidence.of_variant(found, LATTICES, column)
-    own = evidence.of_variant(found, PAPER, column)
-    less = "less extremal perturbations"
-    parts = [Part(f"{SETTING} {less}: {what}", (own - theirs).dropna(), rule, signed=True)]
-    reported = (evidence.of_variant(found, PRESET, column, reported=True) - theirs).dropna()
-    every = (evidence.of_variant(found, PRESET, column) - theirs).dropna()
-    if len(reported):
-        parts.append(Part(f"{CHOSEN} {less}: {what}", reported, None if given else rule, signed=True))
-    else:
-        parts.append(Part(f"{WITH_TUNED} {less}: {what}", every, signed=True))
-    shown = {SETTING: own, CHOSEN: evidence.of_variant(found, PRESET, column), "extremal perturbations": theirs}
-    return [*parts, *(Part(f"{name}: {what}", values) for name, values in shown.items())]
+    names = {SETTING: PAPER, CHOSEN: PRESET, "extremal perturbations": LATTICES}
+    values = {words: evidence.of_variant(found, name, column) for words, name in names.items()}
+    *fields, lattices = names
+    parts = []
+    for words in fields:
+        less = (values[words] - values[lattices]).dropna()
+        judges = None if given and words == CHOSEN else rule
+        parts.append(Part(f"{words} less {lattices}: {what}", less, judges, signed=True))
+    return [*parts, *(Part(f"{words}: {what}", own, length=True) for words, own in values.items())]
 
 
 def continuity(found: Evidence) -> list[Part]:
@@ -92,8 +91,8 @@ def continuity(found: Evidence) -> list[Part]:
     objective = "the paper's objective, Fourier scale 2, 300 passes"
     return [
         *_against_lattices(found, "nested", what, above(0)),
-        Part(f"{objective}, of the area 1/2: {what}", smooth),
-        Part(f"{objective}, of the area 2: {what}", rough),
+        Part(f"{objective}, of the area 1/2: {what}", smooth, length=True),
+        Part(f"{objective}, of the area 2: {what}", rough, length=True),
         Part("the former less the latter, on the pictures of both", (smooth - rough).dropna(), signed=True),
     ]
 
@@ -115,7 +114,7 @@ def jumps(found: Evidence) -> list[Part]:
     """The share of pictures in which some step keeps less than half of the smaller mask."""
     parts = []
     for name, words, rule in ((LATTICES, "extremal perturbations", above(0)), (PAPER, SETTING, None)):
-        rows = found.variants[found.variants["variant"] == name].dropna(subset="nested")
+        rows = evidence.reported_variant(found, name).dropna(subset="nested")
         values = (rows["nested"] < 0.5).groupby(rows["picture"]).max().astype(float)
         parts.append(Part(f"{words}: pictures with a jump", values, rule))
     return parts
@@ -153,11 +152,14 @@ def _parted(found: Evidence, area: float) -> pd.Series:
 def diversity(found: Evidence) -> list[Part]:
     """Whether two methods' masks of a tenth overlap less than one fit of the field does with itself, rounded anew."""
     methods, null = evidence.agreement(found, "methods", "iou"), evidence.overlap(found, NULL)
-    words = f"IoU of one fit of {OURS} under other rounding, less that of two methods"
+    words, less = "IoU of one fit of {} under other rounding", "less that of two methods"
+    own, random = words.format(OURS), words.format(RANDOM)
+    from_random = evidence.overlap(found, NULL, preset=RANDOM)
     return [
-        Part(words, (null - methods).dropna(), above(0), signed=True),
+        Part(f"{own}, {less}", (null - methods).dropna(), above(0), signed=True),
         Part("IoU of two methods", methods),
-        Part(f"IoU of one fit of {OURS} under other rounding", null),
+        Part(own, null),
+        Part(f"{random}, which starts at random weights, {less}", (from_random - methods).dropna(), signed=True),
     ]
 
 
@@ -165,18 +167,22 @@ def _outperforms(found: Evidence, dataset: str, others: Sequence[str], rule: Rul
     """The field's precision less that of others, at equal area and in the paper's own column, with sizes beside."""
     field, parts = runs_of(found, dataset), []
     of = {method: runs_of(found, dataset, method) for method in (FIELD, *others, CONTROL)}
+    of_paper = runs_of(found, dataset, preset=ON_LATTICE)
     names = {method: _called(runs, method) for method, runs in of.items()}
     for where, measure in (("at equal area", "precision_equal"), ("in the paper's column", "precision_paper")):
         for method in others:
             values = difference(field, of[method], measure)
             parts.append(Part(f"{names[FIELD]} less {names[method]}: precision {where}", values, rule, signed=True))
+            if len(paper := difference(of_paper, of[method], measure)):
+                parts.append(Part(f"{SETTING} less {names[method]}: precision {where}", paper, rule, signed=True))
     disc = difference(field, of[CONTROL], "precision_equal")
     parts.append(Part(f"{names[FIELD]} less a centred disc: precision at equal area", disc, signed=True))
+    column = "share of the picture in the mask of that column"
     for method, runs in of.items():
         name = names[method]
         parts.append(Part(f"{name}: precision at equal area", by_photograph(runs, "precision_equal")))
         parts.append(Part(f"{name}: precision in the paper's column", by_photograph(runs, "precision_paper")))
-        parts.append(Part(f"{name}: share of the picture in the mask judged", by_photograph(runs, "size")))
+        parts.append(Part(f"{name}: {column}", by_photograph(runs, "size_paper")))
         if method != CONTROL:
             less = "less a centred disc of the same area"
             parts.append(Part(f"{name} {less}: precision at a*", by_photograph(runs, "over_disc"), signed=True))
@@ -214,8 +220,8 @@ def _recognised(found: Evidence, others: Sequence[str]) -> list[Part]:
 
 
 def seconds(found: Evidence) -> list[Part]:
-    """The seconds of one fit on two CPU cores."""
-    shown = {f"{SETTING}, on two CPU cores, seconds": PAPER, f"{CHOSEN}, on two CPU cores, seconds": PRESET}
+    """The seconds of one fit on one thread."""
+    shown = {f"{SETTING}, on one CPU thread, seconds": PAPER, f"{CHOSEN}, on one CPU thread, seconds": PRESET}
     return [Part(what, evidence.of_variant(found, name, "seconds"), digits=0) for what, name in shown.items()]
 
 
@@ -251,10 +257,24 @@ def learned_start(found: Evidence) -> list[Part]:
 
 
 def divergence(found: Evidence) -> list[Part]:
-    """The share of fits that collapsed or diverged, and what another area weight does."""
-    dead = pd.concat([by_photograph(runs_of(found, dataset), "collapsed") for dataset in (IMAGENET, VOC)])
+    """The share of fits that collapsed or diverged, and what another area weight does.
+
+    Fits that start at random weights are judged, as the paper's do; those from the default preset's start stand beside.
+    """
+    rows = found.quality[~found.quality["sample"].isin(found.tuned)]
+    by_random = [SETTINGS["crisp, random start"].is_of(row) for row in rows.to_dict("records")]
+    runs = {
+        f"from random weights ({RANDOM})": [rows[np.array(by_random, dtype=bool)]],
+        f"by {SETTING}": [runs_of(found, IMAGENET, preset=ON_LATTICE)],
+        f"by {CHOSEN}": [runs_of(found, dataset, preset=CHOSEN) for dataset in (IMAGENET, VOC)],
+    }
+    parts = []
+    for words, some in runs.items():
+        dead = pd.concat([by_photograph(one, "collapsed") for one in some])
+        judges = above(0) if RANDOM in words else None
+        parts.append(Part(f"pictures with a fit {words} that collapsed or diverged", (dead > 0).astype(float), judges))
     weights = evidence.has_star(found, HALF) - evidence.has_star(found, "weight to 1000")
     return [
-        Part("fits that collapsed or diverged", (dead > 0).astype(float), above(0)),
+        *parts,
         Part("weight to 100 less weight to 1000: pictures with an a*", weights.dropna(), above(0), signed=True),
     ]

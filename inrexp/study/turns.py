@@ -44,9 +44,14 @@ def apart(found: Evidence) -> list[Part]:
 
 
 def surroundings(found: Evidence) -> list[Part]:
-    """The share of pictures with sufficient masks mostly on the object and mostly beside it."""
+    """The share of pictures with sufficient masks mostly on the object and mostly beside it.
+
+    A mask larger than the object lies mostly beside it whatever it shows, so it counts as neither.
+    """
     runs = pd.concat(_in_turn(found).values())
     enough = runs.dropna(subset="precision")  # it is of the mask at a*, so of one that keeps the class
+    enough = enough[enough["size"] <= enough["object_share"]]
+    larger = (runs["size"] > runs["object_share"]).astype(float)[runs["precision"].notna()]
     pictures = runs["sample"].unique()
 
     def share(holds: pd.Series) -> pd.Series:
@@ -56,6 +61,7 @@ def surroundings(found: Evidence) -> list[Part]:
     return [
         Part("pictures with such a mask on the object and another beside it", on * beside, above(0)),
         Part("pictures with such a mask mostly beside the object", beside),
+        Part("masks that keep the class and are larger than the object", larger),
         Part("the object's share of the picture", by_photograph(runs, "object_share")),
     ]
 

@@ -9,6 +9,7 @@ from inrexp.study.store import AT_EQUAL_AREA, FORMAT, key_of
 
 STANDIN, VOC = "imagenet-s50-standin", "voc07-difficult-sample"
 PRESETS = {"inr": "crisp", "extremal_perturbation": "extremal_perturbation_quick"}
+SETTINGS = {"inr": {"steps": 150, "sharpness": {"start": 2.0}}, "extremal_perturbation": {"steps": 150}}
 
 
 def run(
@@ -18,7 +19,7 @@ def run(
     none = precision is None
     row = {
         "dataset": STANDIN, "sample": sample, "label": "tabby", "model": "efficientnet_lite0", "method": method,
-        "preset": PRESETS.get(method), "settings": json.dumps({"steps": 150} if method in PRESETS else {}),
+        "preset": PRESETS.get(method), "settings": json.dumps(SETTINGS.get(method, {})),
         "seed": 0, "iteration": 1, "status": "finished", "error": None, "contents": "0123456789ab", "beside": "",
         "unmasked": 0.9, "threshold": 0.45, "area": None if none else 0.1, "area_cut_star": None if none else 0.1,
         "probability": None if none else 0.6, "probability_cut": None if none else 0.6,
@@ -64,13 +65,13 @@ def nulls(picture: str, preset: str = "crisp_random", **overlaps: float) -> list
 def write(
     folder: Path, *, tuned: list[str] | None = None, seconds: dict[str, float] | None = None, **tables: list
 ) -> Path:
-    """Write tables by name (study, variants, controls, nulls, agreement) as data/results has them.
+    """Write tables by name (study, quality, variants, controls, nulls, agreement) as data/results has them.
 
     seconds: of each method's rows.
     """
     folder.mkdir(exist_ok=True)
     for name, rows in tables.items():
-        pd.DataFrame(rows).to_csv(folder / ("study_rows.csv" if name == "study" else f"{name}.csv"), index=False)
+        pd.DataFrame(rows).to_csv(folder / f"{name}{'_rows' * (name in ('study', 'quality'))}.csv", index=False)
     if seconds:
         timed = [{"key": row["key"], "seconds": seconds[row["method"]]} for row in tables["study"]]
         pd.DataFrame(timed).to_csv(folder / "study_seconds.csv", index=False)

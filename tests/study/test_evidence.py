@@ -85,14 +85,14 @@ def test_the_columns_of_a_variant_by_hand(tmp_path: Path):
     assert evidence.of_variant(found, "v", "nested")["x/a"] == pytest.approx(0.6)
     assert evidence.of_variant(found, "v", "grows")["x/a"] == pytest.approx(2 / 3)
     assert evidence.of_variant(found, "v", "error")["x/a"] == pytest.approx((0.025 + 0.01 + 0 + 0.1) / 4)
-    assert list(evidence.of_variant(found, "v", "nested", reported=True).index) == ["x/a"]  # no packaged picture
+    assert list(evidence.of_variant(found, "v", "nested").index) == ["x/a"]  # no packaged picture
 
 
 def test_a_mask_is_kept_when_cut_at_the_soft_masks_own_area(tmp_path: Path):
-    rows = fitted("v", "a", cut=0.5) + fitted("v", "b", cut=0.1)
+    rows = fitted("v", "x/a", cut=0.5) + fitted("v", "x/b", cut=0.1) + fitted("v", "x/tuned")
     rows[0] |= {"probability": 0.1, "probability_cut": 0.0}  # a's a* is the second area
-    found = read_evidence(write(tmp_path, variants=rows))
-    assert evidence.kept_when_cut(found, "v").to_dict() == {"a": 1.0, "b": 0.0}
+    found = read_evidence(write(tmp_path, variants=rows, tuned=["x/tuned"]))
+    assert evidence.kept_when_cut(found, "v").to_dict() == {"x/a": 1.0, "x/b": 0.0}
 
 
 def test_controls_by_hand(tmp_path: Path):

@@ -1,10 +1,12 @@
 """What tests each claim, on rows whose answer is known."""
 
+import json
 from pathlib import Path
 
 import pytest
 from ledger_rows import STANDIN, VOC, controls, fitted, nulls, run, write
 
+from inrexp.comparison import METHODS
 from inrexp.study import judging, measures, turns
 from inrexp.study.evidence import HALF, LATTICES, PAPER, Evidence, read_evidence
 from inrexp.study.judging import FAILS, HOLDS, UNMEASURED, UNTESTED, Number, measured
@@ -17,6 +19,7 @@ MEASURES = {
 }
 OTHERS = ("extremal_perturbation", "grad_cam", "rise", "centred_disc")
 PICTURES = [f"x/{number}" for number in range(20)]
+COLUMN = "in the paper's column"
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +63,26 @@ def test_outperforming_is_judged_in_the_papers_column_and_at_equal_area(tmp_path
     assert [round(one.mean, 2) for one in numbers] == [-0.1] * 3 + [0.1] * 3
     everything = {one.part.what: one for one in measured(measures.imagenet(found))}
     assert everything["INR, crisp less a centred disc: precision at equal area"].mean == pytest.approx(-0.1)
-    assert everything["INR, crisp: share of the picture in the mask judged"].mean == pytest.approx(0.1)
+    # the field's mask of that column has 2.5 %, since all four areas suffice; the others' own size is a tenth
+    sizes = [
+        everything[f"{one}: share of the picture in the mask of that column"].mean for one in ("INR, crisp", "RISE")
+    ]
+    assert sizes == pytest.approx([0.025, 0.1])
+
+
+def test_outperforming_is_judged_by_the_papers_setting_too(tmp_path: Path):
+    study = [
+        run(name, method, 0.6 + 0.001 * n, equal=0.6 + 0.001 * n)
+        for n, name in enumerate(PICTURES)
+        for method in ("inr", *OTHERS)
+    ]
+    soft = {"preset": "paper_lattice", "settings": "{}"}
+    study += [run(name, "inr", 0.3 - 0.001 * n, equal=0.9, **soft) for n, name in enumerate(PICTURES[:10])]
+    found = {one.part.what: one for one in judged("imagenet", read_evidence(write(tmp_path, study=study)))}
+    assert len(found) == 12
+    at_equal, own = (found[f"the paper's setting less GradCAM: precision {at}"] for at in ("at equal area", COLUMN))
+    assert (at_equal.says, at_equal.pictures, own.says) == (HOLDS, 10, FAILS)
+    assert own.mean == pytest.approx(-0.309)  # its own soft mask's, where a sharp field is asked for one of four areas
 
 
 def test_rows_of_format_1_leave_the_equal_areas_unmeasured(tmp_path: Path):
@@ -89,18 +111,21 @@ def test_pairs_that_the_network_does_not_recognise_stand_apart(tmp_path: Path):
 def test_figure_1_is_judged_at_the_papers_setting_and_by_reported_pictures_only(tmp_path: Path):
     chosen, reported = PICTURES[:10], PICTURES[10:]
     rows = [row for name in PICTURES for row in fitted(LATTICES, name, nested=(0.6, 0.6, 0.6))]
-    rows += [row for name in chosen for row in fitted(PAPER, name, nested=(0.3, 0.3, 0.3))]
-    rows += [row for name in chosen for row in fitted("crisp", name)]
-    found = read_evidence(write(tmp_path, variants=rows, tuned=chosen))
-    assert says("continuity", found) == [FAILS]
-    beside = [one for one in measured(measures.continuity(found)) if "on pictures that chose it" in one.part.what]
-    assert beside[0].mean == pytest.approx(0.3)
+    rows += [row for name in reported for row in fitted(PAPER, name, nested=(0.3, 0.3, 0.3))]
+    rows += [row for name in chosen for row in [*fitted("crisp", name), *fitted(PAPER, name)]]
+    assert says("continuity", read_evidence(write(tmp_path, variants=rows, tuned=chosen))) == [FAILS, UNMEASURED]
     rows += [row for name in reported for row in fitted("crisp", name)]
-    assert says("continuity", read_evidence(write(tmp_path, variants=rows))) == [FAILS, HOLDS]
+    assert says("continuity", read_evidence(write(tmp_path, variants=rows, tuned=chosen))) == [FAILS, HOLDS]
+
+
+def test_lengths_that_are_all_0_count_no_pictures(tmp_path: Path):
+    rows = [row for name in PICTURES for variant in ("crisp", LATTICES) for row in fitted(variant, name)]
+    found = {one.part.what: one for one in measured(measures.area_error(read_evidence(write(tmp_path, variants=rows))))}
+    assert (found["crisp: area missed by"].low, found["crisp: area missed by"].high) == (0.0, 0.0)
 
 
 def test_a_jump_is_a_step_that_keeps_less_than_half_of_the_smaller_mask(tmp_path: Path):
-    rows = fitted(LATTICES, "a", nested=(0.9, 0.49, 0.9)) + fitted(LATTICES, "b", nested=(0.5, 0.9, 0.9))
+    rows = fitted(LATTICES, "x/a", nested=(0.9, 0.49, 0.9)) + fitted(LATTICES, "x/b", nested=(0.5, 0.9, 0.9))
     (number,) = judged("jumps", read_evidence(write(tmp_path, variants=rows)))
     assert (number.mean, number.pictures) == (0.5, 2)
 
@@ -160,6 +185,11 @@ def test_explanations_in_turn(tmp_path: Path):
     assert judged("several", found)[0].pictures == len(PICTURES)  # the picture without a second one is not asked
 
 
+def test_a_mask_larger_than_the_object_is_neither_on_it_nor_beside_it(tmp_path: Path):
+    larger = [row | {"size": 0.4} if row["iteration"] == 3 else row for row in in_turn(0.9, 0.6, 0.2)]
+    assert judged("surroundings", read_evidence(write(tmp_path, study=larger)))[0].mean == 0.0
+
+
 def test_a_later_mask_without_an_area_explains_nothing(tmp_path: Path):
     found = read_evidence(write(tmp_path, study=in_turn(0.9, None, None)))
     assert says("several", found) == [FAILS, FAILS]
@@ -195,9 +225,11 @@ def test_time_is_told_as_a_multiple_of_grad_cams(tmp_path: Path):
 
 
 def test_fits_that_collapsed_are_counted_and_another_weight_is_compared(tmp_path: Path):
-    study = [run("a"), run("b", precision=None, status="collapsed to empty")]
+    random = {"settings": json.dumps(METHODS["inr"].settings({"preset": "crisp_random"}))}
+    fits = [run("a", **random), run("b", precision=None, status="collapsed to empty", **random)]
+    fits.append(run("c", precision=None, status="collapsed to empty"))  # by another setting
     weak = [row | {"probability": 0.1} for name in PICTURES for row in fitted("weight to 1000", name)]
     rows = [row for name in PICTURES for row in fitted(HALF, name)] + weak
-    found = read_evidence(write(tmp_path, study=study, variants=rows))
+    found = read_evidence(write(tmp_path, study=[run("a")], quality=fits, variants=rows))
     assert [round(one.mean, 2) for one in judged("divergence", found)] == [0.5, 1.0]
     assert says("divergence", found) == [HOLDS, HOLDS]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import forked
 from PIL import Image
-from test_run import started
 
 from inrexp.study import store as results
 from inrexp.study.store import Result, Results
@@ -19,7 +19,7 @@ def test_a_living_processs_claim_holds_and_a_dead_ones_does_not(tmp_path: Path):
         Results(tmp_path).claim(["a", "b"])
         time.sleep(60)
 
-    process = started(claim)
+    process = forked(claim)
     with Results(tmp_path) as store:
         begun = time.monotonic()
         while not store._read("SELECT 1 FROM claims") and time.monotonic() - begun < 30:
