@@ -97,6 +97,15 @@ class Attribution:
             )
         return self.classifier
 
+    @functools.cached_property
+    def blank(self) -> float:
+        """Phi of the picture of which nothing is kept.
+
+        From the threshold on it says that the class needs nothing of the picture: every area suffices, and a* and its
+        mask say nothing.
+        """
+        return float(self.probability_of_mask(torch.zeros_like(self.image[:, :1])))
+
     @property
     def threshold(self) -> float:
         """Phi_0's default, half of the unmasked probability; the paper gives no value."""
@@ -106,6 +115,7 @@ class Attribution:
         """a*, the smallest searched area whose mask keeps the probability at `threshold` or above (eq. 5).
 
         None where no area suffices, and for a fit that collapsed or diverged, which explains nothing.
+        It says nothing where `blank` keeps the threshold, too.
         threshold: Phi_0; None is `self.threshold`.  cut: judge masks cut to 0/1.
         Raises ValueError for a threshold that is no probability.
         """

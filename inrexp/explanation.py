@@ -118,7 +118,10 @@ class Explanation(Attribution):
         return self.mask(self.searched_areas).mean(0, keepdim=True)
 
     def _areas(self, area: "float | Sequence[float]") -> torch.Tensor:
-        wanted = torch.as_tensor(area, dtype=torch.float64, device="cpu").flatten()
+        try:
+            wanted = torch.as_tensor(area, dtype=torch.float64, device="cpu").flatten()
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"area must be a number or several, fractions of the picture, got {area!r}") from error
         low, high = self.area_range
         if wanted.numel() == 0 or not bool(((wanted >= low - 1e-6) & (wanted <= high + 1e-6)).all()):
             raise ValueError(

@@ -88,9 +88,11 @@ def written_whole(path: "str | Path") -> Iterator[Path]:
     """Write a file so that readers see either the old one or the complete new one.
 
     Yields a temporary path beside `path` with the same suffix, which is renamed to `path` at the end. After an error
-    the temporary file is removed and `path` stays as it was.
+    the temporary file is removed and `path` stays as it was.  Raises IsADirectoryError for a folder.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)

@@ -77,7 +77,14 @@ class Method:
             )
 
     def __call__(self, *arguments: Any, **options: Any) -> Attribution:
-        return self.function(*arguments, **options)
+        """The function's answer.  Raises TypeError for one that is no `Attribution`."""
+        found = self.function(*arguments, **options)
+        if not isinstance(found, Attribution):
+            raise TypeError(
+                f"function of {self.name} must return an Explanation or a SaliencyMap, got {type(found).__name__}: "
+                "wrap scores (1, 1, h, w) in inrexp.SaliencyMap"
+            )
+        return found
 
     @property
     def options(self) -> dict[str, Any]:

@@ -97,6 +97,8 @@ def explain_batch(
     Returns one explanation for each entry, in their order; after Ctrl-C or `Cancelled` those that were begun.
     Raises ValueError for lists of different lengths.
     """
+    if isinstance(pictures, str | Path | Image.Image | torch.Tensor):
+        raise TypeError(f"pictures must be a list of pictures, got {type(pictures).__name__}: [picture] for one")
     config = with_steps(named(preset), steps)
     if saliencies is not None:
         config = named(dataclasses.replace(config, start="saliency"))

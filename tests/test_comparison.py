@@ -98,6 +98,12 @@ def test_a_record_that_cannot_work_is_refused(facts: dict, error: type, message:
         Method(**{"name": "mine", "label": "Mine", "function": grad_cam} | facts)
 
 
+def test_a_method_that_answers_with_no_attribution_is_told_what_to_return():
+    mine = Method("mine", "Mine", lambda classifier, picture, target=None, *, seed=0, progress=True: [0.5])
+    with pytest.raises(TypeError, match="mine must return an Explanation or a SaliencyMap, got list: wrap"):
+        mine(None, "coffee")
+
+
 def test_a_packaged_method_keeps_its_name_and_ones_own_can_be_replaced():
     with pytest.raises(ValueError, match="'rise' belongs to a method of the package"):
         inrexp.register(Method("rise", "Mine", grad_cam))

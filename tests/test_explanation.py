@@ -80,6 +80,18 @@ def test_an_area_outside_the_fitted_range_is_refused(found: Explanation, area: o
         found.mask(area)  # type: ignore[arg-type]
 
 
+def test_an_area_that_is_no_number_is_refused(found: Explanation):
+    with pytest.raises(TypeError, match="area must be a number or several, .* got 'a tenth'"):
+        found.mask("a tenth")  # type: ignore[arg-type]
+
+
+def test_where_nothing_kept_is_enough_blank_says_so(planted: Planted, found: Explanation):
+    assert found.blank == float(found.probability_of_mask(torch.zeros(1, 1, 112, 112)))
+    assert found.blank < found.threshold  # the patch decides the class
+    other = explain(planted.classifier, planted.image, 0, preset=QUICK_FIT, steps=2, progress=False)
+    assert other.blank >= other.threshold  # without the patch it is another class
+
+
 def test_a_lattice_holds_its_areas_only(lattice: Explanation):
     assert lattice.area_range == (0.1, 0.3)
     assert lattice.held_areas == (0.1, 0.3)

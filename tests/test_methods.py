@@ -76,6 +76,13 @@ def test_other_steps_than_the_presets(planted: Planted):
     assert found.config.steps == len(found.history["loss"]) == 7
     with pytest.raises(ValueError, match="steps must be 1 or more, got 0"):
         explain(planted.classifier, planted.image, preset=QUICK_FIT, steps=0)
+    with pytest.raises(ValueError, match="steps must be a whole number, got 2.5"):
+        explain(planted.classifier, planted.image, preset=QUICK_FIT, steps=2.5)  # type: ignore[arg-type]
+
+
+def test_a_batch_is_a_list(planted: Planted):
+    with pytest.raises(TypeError, match=r"pictures must be a list of pictures, got str: \[picture\] for one"):
+        inrexp.explain_batch(planted.classifier, "coffee")
 
 
 def test_two_runs_with_one_seed_agree_and_another_seed_does_not(planted: Planted):

@@ -82,8 +82,12 @@ def run(options: argparse.Namespace) -> int:
     answer = (
         f"a* = {suffices:.3g}" if suffices else f"no area from {low:g} to {high:g} keeps p at {found.threshold:.2f}"
     )
+    if found.blank >= found.threshold:
+        answer += f", which says nothing: with nothing kept p = {found.blank:.2g}"
     written = ", ".join([f"{stem}_*.png", *([f"{stem}.html"] if options.page else [])])
-    print(f"{found.target.label}: p = {found.unmasked:.2f} unmasked; {answer}; {found.seconds:.0f} s; {written}")
+    print(
+        f"{found.target.label}: p = {_probability(found.unmasked)} unmasked; {answer}; {found.seconds:.0f} s; {written}"
+    )
     if found.outcome.kind == "interrupted":
         return INTERRUPTED
     if not found.outcome.finished:
@@ -113,6 +117,10 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(f"--out must be a folder that can be written to, got {options.out}")
 
 
+def _probability(p: float) -> str:
+    return f"{p:.2f}" if p >= 0.005 else f"{p:.1g}"
+
+
 def _numbers(found: "Explanation", areas: Sequence[float]) -> dict:
     from inrexp.attribution import CUT
 
@@ -123,6 +131,7 @@ def _numbers(found: "Explanation", areas: Sequence[float]) -> dict:
         "target": {"indices": list(found.target.indices), "label": found.target.label},
         "unmasked_probability": round(found.unmasked, 4),
         "threshold": round(found.threshold, 4),
+        "probability_with_nothing_kept": round(found.blank, 4),
         "smallest_area": found.smallest_area(),
         "smallest_area_cut": found.smallest_area(cut=CUT),
         "areas": list(areas),

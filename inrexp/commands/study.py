@@ -79,6 +79,10 @@ def run(options: argparse.Namespace) -> int:
     if "samples" in given:
         given["samples"] = read_names(given["samples"])
     plan = StudyPlan(**{"methods": tuple(METHODS), **given, "options": options_of(options.option)})
+    if idle := set(plan.options) - set(plan.methods):
+        raise ValueError(
+            f"--option names {', '.join(sorted(idle))}, which is not among --methods {','.join(plan.methods)}"
+        )
     counts = run_study(
         plan,
         options.results,
@@ -89,7 +93,8 @@ def run(options: argparse.Namespace) -> int:
         executor=cluster.on_cluster(plan, options.cluster, device=options.device) if options.cluster else None,
     )
     said = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    print(f"{sum(counts.values())} rows: {said}; {options.results / ROWS}")
+    total = sum(counts.values())
+    print(f"{total} row{'s' * (total != 1)}: {said}; {options.results / ROWS}")
     if counts.get("failed"):
         print("inrexp: some rows failed, their error is in the table: --retry-failed tries again", file=sys.stderr)
     return 1 if counts.get("failed") else 0

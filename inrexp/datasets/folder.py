@@ -83,7 +83,13 @@ def _labels(path: Path) -> dict[str, str]:
         rows = csv.DictReader(file)
         if not {"name", "target"} <= set(rows.fieldnames or ()):
             raise ValueError(f"{path} must have the columns name,target, got {','.join(rows.fieldnames or ())}")
-        return {row["name"].strip(): (row["target"] or "").strip() for row in rows}
+        found: dict[str, str] = {}
+        for row in rows:
+            name = row["name"].strip()
+            if name in found:
+                raise ValueError(f"{path} has two rows for {name}: a picture has one class, copy it for another")
+            found[name] = (row["target"] or "").strip()
+        return found
 
 
 def white(path: "str | Path") -> np.ndarray:

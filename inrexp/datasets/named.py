@@ -16,11 +16,17 @@ def load_dataset(name: str, folder: "str | Path | None" = None) -> Dataset:
     """A data set by name; the paper's two stand in section 3.3.2.
 
     name: one of `NAMES`.  folder: where it lies, if not at its place under `files.data_folder()`.
-    Raises LookupError for an unknown name, FileNotFoundError that says what to get, from whom, and where to put it.
+    Raises LookupError for an unknown name, ValueError for a folder that is missing or that nothing would read, and
+    FileNotFoundError that says what to get, from whom, and where to put it.
     """
     if name not in NAMES:
         raise LookupError(f"no data set named {name!r}; there are {', '.join(NAMES)}")
     if name == "packaged":
+        if folder is not None:
+            raise ValueError(
+                f"folder {folder} was given, and the packaged pictures need none: for pictures of your own say "
+                "--dataset folder (dataset='folder' in Python)"
+            )
         return load_packaged()
     if name == "folder":
         if folder is None:

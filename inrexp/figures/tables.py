@@ -101,7 +101,7 @@ def smallest_areas(rows: pd.DataFrame) -> Figure:
     Failed runs are left out. The steps of a method that has masks of few areas lie at these.
     """
     runs = in_paper_order(rows[(rows["iteration"] == 1) & ~rows["failed"]])
-    largest = runs["area"].max() if runs["area"].notna().any() else max(PAPER_AREAS)
+    largest = max(runs["area"].fillna(0).max(), *PAPER_AREAS)  # all that was searched
     runs = runs.assign(star=runs["area"].fillna(2.0))  # beyond every area
     colours = _palette(runs)
     with style():

@@ -58,11 +58,14 @@ class Classifier:
         activation: str = "softmax",
         name: str = "custom",
     ):
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module that gives class scores, got {type(model).__name__}")
+        if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+            raise TypeError(
+                f"model must be a torch.nn.Module that gives class scores, got {type(model).__name__}; of a scripted "
+                "or traced model give the module that it was made from"
+            )
         if activation not in ("softmax", "sigmoid"):
             raise ValueError(f"activation must be 'softmax' or 'sigmoid', got {activation!r}")
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        if not all(hasattr(one, "__len__") and len(one) == 3 for one in (mean, std)) or min(std) <= 0:
             raise ValueError(f"mean and std must hold 3 numbers, std above 0; got mean={mean}, std={std}")
         if min(mean) < 0 or max(mean) > 1:
             raise ValueError(
@@ -128,9 +131,11 @@ class Classifier:
                 "that returns the scores alone"
             )
         if scores.dim() != 2 or scores.shape[0] != images.shape[0] or scores.shape[1] < 2:
+            cure = "pool and flatten feature maps first"
+            if scores.shape[1:] == (1,):
+                cure = "of a single score x return torch.cat([-x / 2, x / 2], 1), whose softmax is x's sigmoid"
             raise ValueError(
-                f"model must return class scores ({images.shape[0]}, C) with C >= 2, got {tuple(scores.shape)}: "
-                "pool and flatten feature maps first"
+                f"model must return class scores ({images.shape[0]}, C) with C >= 2, got {tuple(scores.shape)}: {cure}"
             )
         if self.labels is not None and len(self.labels) != scores.shape[1]:
             raise ValueError(f"labels must name the model's {scores.shape[1]} classes, got {len(self.labels)} labels")

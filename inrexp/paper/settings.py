@@ -224,7 +224,7 @@ class FitConfig:
                     isinstance(self.source, FieldSettings | LatticeSettings),
                     "FieldSettings or LatticeSettings",
                 ),
-                "steps": (self.steps >= 1, "1 or more"),
+                "steps": (self.steps == int(self.steps) >= 1, "1 or more" if self.steps < 1 else "a whole number"),
                 "areas_per_step": (self.areas_per_step >= 1, "1 or more"),
                 "area_range": (0 < low < high <= 1, "(low, high) with 0 < low < high <= 1"),
                 "area_weight": (self.area_weight.start > 0, "above 0"),

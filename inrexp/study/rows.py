@@ -57,6 +57,10 @@ def _check_keys(rows: pd.DataFrame, path: Path) -> None:
 
     Raises ValueError if one is not, and for rows of an older format without provenance.
     """
+    if len(missing := _missing(rows)) > 5:
+        raise ValueError(
+            f"{path} holds no rows of a study, it lacks {', '.join(missing[:5])} and more: give its {ROWS}"
+        )
     formats = set(rows["format"].unique()) if "format" in rows else {1}
     if formats != {FORMAT}:
         if provenance(path).get("format") in formats:
@@ -82,6 +86,10 @@ def read_seconds(path: "str | Path") -> pd.DataFrame | None:
     return pd.read_csv(beside, dtype={"key": str}) if beside.is_file() and beside != path else None
 
 
+def _missing(rows: pd.DataFrame) -> list[str]:
+    return [name for name in [*IDENTITY, "key", "label", "status", *NUMBERS] if name not in rows]
+
+
 def checked(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows in a fixed order, with four more columns.
 
@@ -92,8 +100,7 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
     Raises ValueError for missing columns, for no rows at all, for a run that occurs twice, and for text in a column of
     numbers.
     """
-    missing = [name for name in [*IDENTITY, "key", "label", "status", *NUMBERS] if name not in rows]
-    if missing:
+    if missing := _missing(rows):
         raise ValueError(f"rows lack the columns {', '.join(missing)}: wanted those that `inrexp study` exports")
     if rows.empty:
         raise ValueError("rows are empty: the study has no run yet")

@@ -210,5 +210,6 @@ def _count(bar: tqdm, task: Task, found: Sequence[Result]) -> None:
     for one in found:
         if one.row["status"] == FAILED:
             bar.write(f"failed: {one.row['sample']}, {one.row['method']}, {one.row['error']}", file=sys.stderr)
+    bar.set_postfix(refresh=False)  # the loss was of this fit
     bar.set_description(f"{task[-1].sample.name} {task[0].method}")
     bar.update(len(found))

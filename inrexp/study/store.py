@@ -89,6 +89,8 @@ class Results:
     def __init__(self, folder: "str | Path", *, lease: float = LEASE):
         self.folder, self.lease = Path(folder), lease
         self.owner, self.host = uuid.uuid4().hex, socket.gethostname()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise NotADirectoryError(f"results must be a folder, {self.folder} is a file: name another")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.path = self.folder / FILE
         self._database = _connect(self.path)

@@ -104,7 +104,7 @@ def table_1(rows: pd.DataFrame, *, methods: Sequence[str] | None = None, referen
     """
     first = _of_methods(rows[rows["iteration"] == 1], methods)
     if reference is not None and reference not in set(first["variant"]):
-        raise LookupError(f"reference {reference!r} has no rows; there are {', '.join(sorted(set(first['variant'])))}")
+        raise LookupError(f"reference {reference!r} has no rows; there are {sorted(set(first['variant']))}")
     lines = []
     for (dataset, model), group in first.groupby(["dataset", "model"]):
         name = reference or _most_pictures(group[group["method"] == next(iter(METHODS))])

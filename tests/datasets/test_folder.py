@@ -27,6 +27,7 @@ def test_a_folder_of_one_s_own_gives_targets_and_truths(tmp_path: Path):
         (lambda folder: (folder / "labels.csv").write_text("name,target\nb,1\n"), ValueError, "no row for a.jpg"),
         (lambda folder: (folder / "labels.csv").write_text("name,target\na,1\nb,1\n"), FileNotFoundError, "names b"),
         (lambda folder: (folder / "labels.csv").write_text("picture\na\n"), ValueError, "columns name,target"),
+        (lambda folder: (folder / "labels.csv").write_text("name,target\na,1\na,2\n"), ValueError, "two rows for a"),
         (lambda folder: (folder / "pictures/a.jpg").unlink(), FileNotFoundError, "no pictures in"),
         (lambda folder: (folder / "pictures/notes.txt").write_text("x"), ValueError, "notes.txt is no picture"),
         (lambda folder: shutil.rmtree(folder), FileNotFoundError, "no folder at"),

@@ -21,3 +21,5 @@ def test_unknown_names_and_a_missing_folder_are_refused():
         load_dataset("coco")
     with pytest.raises(ValueError, match="folder must be given"):
         load_dataset("folder")
+    with pytest.raises(ValueError, match="folder mine was given, .*--dataset folder"):
+        load_dataset("packaged", "mine")

@@ -88,7 +88,7 @@ def test_probabilities_of_a_set_of_classes_add_up():
         (torch.zeros(1, 3, 7, 7), ValueError, r"got \(1, 3, 7, 7\): pool and flatten"),
         (torch.zeros(3), ValueError, r"class scores \(1, C\)"),
         (torch.zeros(2, 3), ValueError, r"class scores \(1, C\)"),
-        (torch.zeros(1, 1), ValueError, "C >= 2"),
+        (torch.zeros(1, 1), ValueError, r"C >= 2, got \(1, 1\): of a single score x return torch.cat"),
         (torch.tensor([[0.0, torch.nan]]), ValueError, "NaN or infinite scores"),
         (torch.tensor([[0.0, torch.inf]]), ValueError, "NaN or infinite scores"),
     ],

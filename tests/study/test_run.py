@@ -475,7 +475,7 @@ def test_the_command_reads_the_names_from_a_file(planted_command, tmp_path: Path
     words = ["study", str(tmp_path / "out"), "--methods", "grad_cam", "--samples", str(tmp_path / "names.txt")]
     (tmp_path / "names.txt").write_text("# those that count\nstripes/1\n\n")
     assert cli.main(words) == 0
-    assert capsys.readouterr().out.startswith("1 rows: 1 finished")
+    assert capsys.readouterr().out.startswith("1 row: 1 finished")
     (tmp_path / "names.txt").write_text("stripes/one\n")
     assert cli.main(words) == 2
     assert "planted has no sample named stripes/one" in capsys.readouterr().err
@@ -491,6 +491,7 @@ def test_the_command_reads_the_names_from_a_file(planted_command, tmp_path: Path
         (["--option", "inr.preset=sharp"], "no preset named 'sharp'"),
         (["--option", "smoothgrad.steps=4"], "no method 'smoothgrad'; there are inr"),
         (["--option", "masks=400"], "--option takes METHOD.NAME=VALUE"),
+        (["--methods", "grad_cam", "--option", "inr.steps=9"], "--option names inr, which is not among --methods"),
         (["--plugin", "nowhere.py"], "no file of methods at nowhere.py"),
         (["--cluster", "ssh:host"], "cluster must be local:N"),
         (["--seeds", "0"], "seeds must be 1 or more, got 0"),
