@@ -89,7 +89,8 @@ def caption(table: Table) -> str:
     said = [
         TITLES[table.name],
         *_of_equal(table.rows),
-        "Each number is a mean over seeds, then over pictures; n is the number of pictures.",
+        "Each number is a mean over seeds, then over pictures; n is the number of pictures, and on VOC that of pairs "
+        "of a picture and a class.",
         f"Brackets [ ] hold the {LEVEL:.0%} percentile bootstrap over pictures, with {RESAMPLES} resamples.",
         *_of_masks(table.rows),
         f"The threshold of a* is {_settings(table.rows, 'threshold')}.",
@@ -103,8 +104,8 @@ def caption(table: Table) -> str:
         against = frame.dropna(subset="against").groupby("against")["dataset"].unique()
         names = " and ".join(f"{name} (on {', '.join(where)})" for name, where in against.items())
         said.append(
-            f"The difference is the method's mean less that of {names}. p is of a paired t-test over the pictures that "
-            "both have, uncorrected for the number of tests."
+            f"The difference is the method's mean less that of {names}. p is of a paired t-test over the photographs "
+            "that both have, uncorrected for the number of tests."
         )
     if (frame["published_on"] != "").any():
         said.append('The column "Paper" has what the paper\'s text gives, measured on the data set named there.')

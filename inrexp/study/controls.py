@@ -22,11 +22,11 @@ from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.masks import keep_largest
 from inrexp.paper.perturb import BLUR_SIGMA, blend, blur, fade
 from inrexp.seeds import generator
-from inrexp.study.equal import RECOGNISED, photographs
+from inrexp.study.equal import RECOGNISED
 from inrexp.study.plan import digest_of
 from inrexp.study.rows import read_rows, settings_of
 from inrexp.study.store import Results
-from inrexp.study.tables import interval
+from inrexp.study.tables import interval, photographs
 
 AREAS = (0.05, 0.1, 0.2)
 CONTROLS = ("kept", "moved", "deleted", "black", "grey", "blur_half", "blur_double", "other_picture")

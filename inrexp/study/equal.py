@@ -6,7 +6,7 @@ an a* has the end of the range, 20 %, and a fit that collapsed has no a* and kee
 half of the unmasked probability, whatever threshold the study had.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from inrexp.comparison import METHODS
 from inrexp.paper.smallest_area import smallest_area
 from inrexp.study.rows import settings_of
 from inrexp.study.store import AT_EQUAL_AREA, EQUAL_AREAS
-from inrexp.study.tables import Table, family, in_paper_order, interval, iterations, paired_test, per_picture
+from inrexp.study.tables import Table, by_photograph, in_paper_order, interval, iterations, paired_test
 
 RECOGNISED = 0.1  # unmasked probability from which on the network counts as one that recognises the class
 END = max(EQUAL_AREAS.values())
@@ -67,27 +67,6 @@ def by_recognition(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]
         else:
             yield f"{dataset}, recognised (p >= {RECOGNISED:g})", model, group[known]
             yield f"{dataset}, not recognised", model, group[~known]
-
-
-def by_photograph(runs: pd.DataFrame, measure: str) -> pd.Series:
-    """The mean over seeds, then over the classes that were explained in one picture; by picture.
-
-    Several pairs of VOC show one photograph, and what happens to one of them is no evidence independent of the others.
-    """
-    return over_photographs(per_picture(runs, measure), runs)
-
-
-def over_photographs(values: pd.Series, runs: pd.DataFrame) -> pd.Series:
-    """The mean of each photograph's samples.  values: by sample, of runs on one data set."""
-    return values.groupby(photographs(runs["dataset"].iloc[:1].repeat(len(values)), values.index)).mean()
-
-
-def photographs(datasets: Iterable[str], samples: Iterable[str]) -> list[str]:
-    """The photograph of each sample, by data set and name: VOC's "000014/bus" and "000014/car" are of 000014."""
-    return [
-        name.rpartition("/")[0] or name if family(dataset) == "voc" else name
-        for dataset, name in zip(datasets, samples, strict=True)
-    ]
 
 
 def equal_area(table: Table) -> pd.DataFrame:

@@ -14,10 +14,10 @@ import pandas as pd
 from inrexp.comparison import METHODS
 from inrexp.datasets.lists import TUNED, read_names
 from inrexp.paper.presets import DEFAULT
-from inrexp.study.equal import RECOGNISED, judged, over_photographs
+from inrexp.study.equal import RECOGNISED, judged
 from inrexp.study.rows import IDENTITY, MEASURES, NUMBERS, OPTIONAL, read_rows, read_seconds, settings_of
 from inrexp.study.store import EQUAL_AREAS
-from inrexp.study.tables import family, per_picture
+from inrexp.study.tables import family, over_photographs, per_picture
 from inrexp.study.variants import suffices
 
 FIELD = next(iter(METHODS))  # the paper's own method

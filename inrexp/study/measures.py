@@ -11,7 +11,7 @@ import pandas as pd
 from inrexp.comparison import METHODS
 from inrexp.paper.presets import RANDOM
 from inrexp.study import evidence
-from inrexp.study.equal import RECOGNISED, by_photograph
+from inrexp.study.equal import RECOGNISED
 from inrexp.study.evidence import (
     FIELD,
     HALF,
@@ -30,6 +30,7 @@ from inrexp.study.evidence import (
 )
 from inrexp.study.judging import Part, Rule, above, below, level
 from inrexp.study.quality import SETTINGS
+from inrexp.study.tables import by_photograph
 from inrexp.study.variants import NEAR
 
 # The methods that claims are about, by what their records say: those that fit masks, those that give a map, the control

@@ -10,8 +10,8 @@ import pandas as pd
 
 from inrexp.comparison import METHODS
 from inrexp.paper.presets import DEFAULT
-from inrexp.study.equal import END, by_photograph, judged
-from inrexp.study.tables import interval
+from inrexp.study.equal import END, judged
+from inrexp.study.tables import by_photograph, interval
 
 FIELD = next(iter(METHODS))
 OWN_BUDGET = "its own"  # of ReX: as many classifier passes as its defaults take

@@ -15,9 +15,9 @@ from inrexp.comparison import METHODS
 from inrexp.paper.presets import PRESETS
 from inrexp.paper.settings import Descent, FitConfig, LatticeSettings
 from inrexp.paper.smallest_area import PAPER_AREAS
-from inrexp.study.equal import KEPT, by_photograph, judged
+from inrexp.study.equal import KEPT, judged
 from inrexp.study.rows import settings_of
-from inrexp.study.tables import interval
+from inrexp.study.tables import by_photograph, interval
 from inrexp.study.variants import HALF
 
 MEASURES = {"found": "a* found", "enough": "areas that suffice", "probability_at_100": "p at 10 %"}

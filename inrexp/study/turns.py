@@ -6,10 +6,9 @@ As in `measures`, every function takes the rows and returns parts.
 import pandas as pd
 
 from inrexp.study import evidence
-from inrexp.study.equal import by_photograph
 from inrexp.study.evidence import IMAGENET, Evidence, difference, runs_of
 from inrexp.study.judging import Part, above, below
-from inrexp.study.tables import best, of_several
+from inrexp.study.tables import best, by_photograph, of_several
 
 
 def _in_turn(found: Evidence) -> dict[int, pd.DataFrame]:

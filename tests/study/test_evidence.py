@@ -7,9 +7,9 @@ from ledger_rows import STANDIN, VOC, controls, fitted, nulls, run, write
 
 from inrexp.paper.presets import RANDOM
 from inrexp.study import evidence
-from inrexp.study.equal import by_photograph
 from inrexp.study.evidence import IMAGENET, read_evidence, runs_of
 from inrexp.study.evidence import VOC as VOC_FAMILY
+from inrexp.study.tables import by_photograph
 
 
 def test_without_any_table_every_answer_is_empty(tmp_path: Path):
