@@ -452,7 +452,7 @@ def test_rows_of_an_older_format_need_their_provenance(tmp_path: Path):
 
 
 def test_the_committed_rows_can_be_read():
-    assert len(study_rows.read_rows(Path(__file__).parents[2] / "data" / "results" / "study_rows.csv")) == 521
+    assert len(study_rows.read_rows(Path(__file__).parents[2] / "data" / "results" / "study_rows.csv")) == 765
 
 
 @pytest.mark.parametrize("status", ["collapsed to a full mask", "diverged at step 7"])
