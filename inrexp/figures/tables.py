@@ -15,7 +15,7 @@ from inrexp.figures.shown import MODELS, counted
 from inrexp.figures.style import LINES, WIDTH, style
 from inrexp.metrics import HIT
 from inrexp.paper.smallest_area import PAPER_AREAS
-from inrexp.study.tables import by_picture, in_paper_order, iterations, of_several
+from inrexp.study.tables import by_picture, in_paper_order, iterations, of_several, samples_of
 
 DATASETS = {
     "packaged": "packaged pictures",
@@ -31,7 +31,8 @@ HIT_LINE: dict[str, Any] = {"color": "0.6", "linewidth": 0.8, "linestyle": ":"}
 def made_by_rows(rows: pd.DataFrame) -> str:
     """The grey line under a figure of a study: how many runs, by which model, seeds, pictures of which data set."""
     sets = [
-        f"{runs['sample'].nunique()} pictures of {_dataset(name)}" for name, runs in rows.groupby("dataset", sort=False)
+        f"{runs['sample'].nunique()} {samples_of(name)} of {_dataset(name)}"
+        for name, runs in rows.groupby("dataset", sort=False)
     ]
     models = ", ".join(MODELS.get(name, name) for name in rows["model"].unique())
     seeds = counted("seed", [str(seed) for seed in sorted(rows["seed"].unique())])
@@ -186,5 +187,7 @@ def _panels(rows: pd.DataFrame, *, height: float) -> tuple[Figure, Iterator[tupl
         line[0, 0].set_axis_off()
         line[0, 0].text(0.5, 0.5, "no run has this measure", ha="center", va="center")
     for axes, ((dataset, model), part) in zip(line[0], parts, strict=False):
-        axes.set_title(f"{_dataset(dataset)}\n{MODELS.get(model, model)}, {part['sample'].nunique()} pictures")
+        axes.set_title(
+            f"{_dataset(dataset)}\n{MODELS.get(model, model)}, {part['sample'].nunique()} {samples_of(dataset)}"
+        )
     return figure, zip(line[0], (part for _, part in parts), strict=False)

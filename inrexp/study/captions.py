@@ -9,7 +9,7 @@ from inrexp.comparison import METHODS, Method
 from inrexp.datasets.lists import chose
 from inrexp.study.equal import RECOGNISED, has_equal_areas
 from inrexp.study.rows import settings_of
-from inrexp.study.tables import LEVEL, RESAMPLES, Table, family
+from inrexp.study.tables import LEVEL, RESAMPLES, Table, family, samples_of
 
 # The data and the models of section 3.3. The settings of a method stand in its record (`Method.published`).
 PAPER_DATA = {"imagenet-s": ("imagenet-s50", 752, 50), "voc": ("voc07-difficult", 2230, 20)}  # pictures, classes
@@ -45,7 +45,7 @@ def reductions(rows: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _of_data(dataset: str, model: str, pictures: int, classes: int) -> list[str]:
-    start, there = family(dataset), f"{pictures} pictures of {classes} class{'es' * (classes > 1)}"
+    start, there = family(dataset), f"{pictures} {samples_of(dataset)} of {classes} class{'es' * (classes > 1)}"
     if not start:
         return ["not a data set of the paper", there]
     (name, wanted, most), (paper_model, in_words) = PAPER_DATA[start], PAPER_MODELS[start]
@@ -63,7 +63,7 @@ def _of_method(runs: pd.DataFrame, pictures: int) -> list[str]:
     if record and seeds < record.seeds:
         found.append(f"{seeds} seed{'s' * (seeds > 1)} (paper: {record.seeds})")
     if runs["sample"].nunique() < pictures:
-        found.append(f"{runs['sample'].nunique()} of the {pictures} pictures")
+        found.append(f"{runs['sample'].nunique()} of the {pictures} {samples_of(runs['dataset'].iloc[0])}")
     if len(runs) < runs["sample"].nunique() * seeds * runs["iteration"].nunique():
         found.append("not every seed and iteration of every picture")
     return found

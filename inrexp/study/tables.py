@@ -253,6 +253,11 @@ def family(dataset: str) -> str:
     return next((start for start in PUBLISHED if dataset.startswith(start)), "")
 
 
+def samples_of(dataset: str) -> str:
+    """What a data set's samples are: "pairs" of a picture and a class on VOC, else "pictures"."""
+    return "pairs" if family(dataset) == "voc" else "pictures"
+
+
 def _of_methods(rows: pd.DataFrame, methods: Sequence[str] | None) -> pd.DataFrame:
     there = list(rows["method"].unique())
     for method in methods or ():
