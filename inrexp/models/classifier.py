@@ -63,6 +63,8 @@ class Classifier:
                 f"model must be a torch.nn.Module that gives class scores, got {type(model).__name__}; of a scripted "
                 "or traced model give the module that it was made from"
             )
+        if any(parameter.dtype == torch.float16 for parameter in model.parameters()):
+            raise ValueError("model must be in float32, float64 or bfloat16, got float16: model.float()")
         if activation not in ("softmax", "sigmoid"):
             raise ValueError(f"activation must be 'softmax' or 'sigmoid', got {activation!r}")
         if not all(hasattr(one, "__len__") and len(one) == 3 for one in (mean, std)) or min(std) <= 0:
@@ -154,7 +156,7 @@ class Classifier:
             warnings.warn(
                 f"The scores of {self.name} lie in [0, 1] and sum to 1, as if a softmax had been taken of them. It is "
                 "taken once more here: leave it out of the model.",
-                stacklevel=2,
+                stacklevel=1,  # one place, so that it is said once
             )
         return scores.softmax(1) if self.activation == "softmax" else scores.sigmoid()
 

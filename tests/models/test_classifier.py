@@ -108,9 +108,12 @@ def test_labels_that_do_not_fit_the_model_are_refused():
     ("arguments", "error", "message"),
     [
         ({"model": "resnet50"}, TypeError, r"model must be a torch.nn.Module .* got str"),
+        ({"model": torch.jit.trace(nn.Flatten(), torch.zeros(1, 3))}, TypeError, "of a scripted or traced model give"),
+        ({"model": nn.Linear(2, 2).half()}, ValueError, "must be in float32, float64 or bfloat16, got float16"),
         ({"activation": "tanh"}, ValueError, "activation must be 'softmax' or 'sigmoid', got 'tanh'"),
         ({"std": (1, 1, 0)}, ValueError, "std above 0"),
         ({"mean": (0.5,)}, ValueError, "3 numbers"),
+        ({"mean": 0.5}, ValueError, "3 numbers"),
         ({"mean": (123, 116, 103)}, ValueError, r"mean must lie in \[0, 1\].*divide mean and std by 255"),
         ({"size": 224, "resize": 200}, ValueError, "resize must be at least .* 224 px, got 200"),
     ],
