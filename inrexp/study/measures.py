@@ -264,16 +264,15 @@ def divergence(found: Evidence) -> list[Part]:
     """
     rows = found.quality[~found.quality["sample"].isin(found.tuned)]
     by_random = [SETTINGS["crisp, random start"].is_of(row) for row in rows.to_dict("records")]
-    runs = {
-        f"from random weights ({RANDOM})": [rows[np.array(by_random, dtype=bool)]],
-        f"by {SETTING}": [runs_of(found, IMAGENET, preset=ON_LATTICE)],
-        f"by {CHOSEN}": [runs_of(found, dataset, preset=CHOSEN) for dataset in (IMAGENET, VOC)],
-    }
+    of_fits = [
+        (f"from random weights ({RANDOM})", [rows[np.array(by_random, dtype=bool)]], above(0)),
+        (f"by {SETTING}", [runs_of(found, IMAGENET, preset=ON_LATTICE)], None),
+        (f"by {CHOSEN}", [runs_of(found, dataset, preset=CHOSEN) for dataset in (IMAGENET, VOC)], None),
+    ]
     parts = []
-    for words, some in runs.items():
-        dead = pd.concat([by_photograph(one, "collapsed") for one in some])
-        judges = above(0) if RANDOM in words else None
-        parts.append(Part(f"pictures with a fit {words} that collapsed or diverged", (dead > 0).astype(float), judges))
+    for words, runs, rule in of_fits:
+        dead = pd.concat([by_photograph(one, "collapsed") for one in runs])
+        parts.append(Part(f"pictures with a fit {words} that collapsed or diverged", (dead > 0).astype(float), rule))
     weights = evidence.has_star(found, HALF) - evidence.has_star(found, "weight to 1000")
     return [
         *parts,

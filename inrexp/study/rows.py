@@ -42,6 +42,7 @@ def read_rows(path: "str | Path") -> pd.DataFrame:
     header = pd.read_csv(path, nrows=0).columns
     empty = {name: [""] for name in header if name not in TEXT}  # a sample may be called "NA"
     rows = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty)
+    _check_columns(rows)
     _check_keys(rows, path)
     return checked(rows)
 
@@ -57,10 +58,6 @@ def _check_keys(rows: pd.DataFrame, path: Path) -> None:
 
     Raises ValueError if one is not, and for rows of an older format without provenance.
     """
-    if len(missing := _missing(rows)) > 5:
-        raise ValueError(
-            f"{path} holds no rows of a study, it lacks {', '.join(missing[:5])} and more: give its {ROWS}"
-        )
     formats = set(rows["format"].unique()) if "format" in rows else {1}
     if formats != {FORMAT}:
         if provenance(path).get("format") in formats:
@@ -86,8 +83,10 @@ def read_seconds(path: "str | Path") -> pd.DataFrame | None:
     return pd.read_csv(beside, dtype={"key": str}) if beside.is_file() and beside != path else None
 
 
-def _missing(rows: pd.DataFrame) -> list[str]:
-    return [name for name in [*IDENTITY, "key", "label", "status", *NUMBERS] if name not in rows]
+def _check_columns(rows: pd.DataFrame) -> None:
+    missing = [name for name in [*IDENTITY, "key", "label", "status", *NUMBERS] if name not in rows]
+    if missing:
+        raise ValueError(f"rows lack the columns {', '.join(missing)}: wanted those that `inrexp study` exports")
 
 
 def checked(rows: pd.DataFrame) -> pd.DataFrame:
@@ -100,8 +99,7 @@ def checked(rows: pd.DataFrame) -> pd.DataFrame:
     Raises ValueError for missing columns, for no rows at all, for a run that occurs twice, and for text in a column of
     numbers.
     """
-    if missing := _missing(rows):
-        raise ValueError(f"rows lack the columns {', '.join(missing)}: wanted those that `inrexp study` exports")
+    _check_columns(rows)
     if rows.empty:
         raise ValueError("rows are empty: the study has no run yet")
     rows = rows.fillna({name: "" for name in TEXT if name in rows}).copy()

@@ -83,7 +83,7 @@ def scored(
     """
     classifier = found.needed_classifier()
     row = {**known, "status": status_of(found), "unmasked": found.unmasked, "seconds": found.seconds}
-    row["label"] = found.target.label  # a folder's picture may be asked for its top-1 class, or for an index
+    row |= {"label": found.target.label}  # of a folder's picture the sample says no more than "top-1", or an index
     if not sound(found):
         return Result(row)
     areas = areas_of(found)

@@ -49,8 +49,8 @@ def surroundings(found: Evidence) -> list[Part]:
     """
     runs = pd.concat(_in_turn(found).values())
     enough = runs.dropna(subset="precision")  # it is of the mask at a*, so of one that keeps the class
-    enough = enough[enough["size"] <= enough["object_share"]]
-    larger = (runs["size"] > runs["object_share"]).astype(float)[runs["precision"].notna()]
+    larger = enough["size"] > enough["object_share"]
+    enough = enough[~larger]
     pictures = runs["sample"].unique()
 
     def share(holds: pd.Series) -> pd.Series:
@@ -60,7 +60,7 @@ def surroundings(found: Evidence) -> list[Part]:
     return [
         Part("pictures with such a mask on the object and another beside it", on * beside, above(0)),
         Part("pictures with such a mask mostly beside the object", beside),
-        Part("masks that keep the class and are larger than the object", larger),
+        Part("masks that keep the class and are larger than the object", larger.astype(float)),
         Part("the object's share of the picture", by_photograph(runs, "object_share")),
     ]
 

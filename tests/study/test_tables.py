@@ -451,6 +451,11 @@ def test_rows_of_an_older_format_need_their_provenance(tmp_path: Path):
     assert study_rows.provenance(tmp_path / "old.csv")["commit"] == "35a9f6c"
 
 
+def test_another_table_than_a_studys_rows_lacks_columns_and_is_of_no_older_format():
+    with pytest.raises(ValueError, match="rows lack the columns model, preset, .*wanted those that `inrexp study`"):
+        study_rows.read_rows(Path(__file__).parents[2] / "data" / "results" / "study_seconds.csv")
+
+
 def test_the_committed_rows_can_be_read():
     assert len(study_rows.read_rows(Path(__file__).parents[2] / "data" / "results" / "study_rows.csv")) == 765
 
