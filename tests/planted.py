@@ -37,7 +37,7 @@ class StripeNet(nn.Module):
         kernels = torch.stack([vertical, vertical.T])[:, None].expand(-1, 3, -1, -1) / (3 * 16 * contrast)
         self.features = nn.Conv2d(3, 2, 4, stride=4, bias=False)
         self.features.weight = nn.Parameter(kernels.clone())
-        self.norm = nn.BatchNorm2d(2, eps=0.0)
+        self.norm = nn.BatchNorm2d(2, eps=1e-12)
         self.dropout = nn.Dropout(0.5)
         self.head = nn.Linear(1, 3)
         self.head.weight = nn.Parameter(torch.tensor([[0.0], [gain], [0.0]]))

@@ -25,6 +25,7 @@ from inrexp.figures.style import (
 BOLD = "p: the network's probability of the class, bold where it is half of the whole picture's or more."
 NULL = "IoU: overlap with the first mask of the row."
 GAP = 0.1  # of a panel, between two groups
+NARROW = 5  # panels across; with more, a title's facts stand below each other
 INSET = 0.32  # of a panel, the side of a small map in its corner
 
 
@@ -90,8 +91,9 @@ def seeds(
     left, right = len(next(iter(rows.values()))), len(next(iter(null.values())))
     ratios = [1.0] * left + [GAP] + [1.0] * right
     side = (WIDTH - 0.25) / sum(ratios)
+    title, apart = (0.58, "\n") if left + right > NARROW else (0.42, ", ")
     with style():
-        figure = plt.figure(figsize=(WIDTH, 0.25 + len(rows) * (side + 0.42)))
+        figure = plt.figure(figsize=(WIDTH, 0.25 + len(rows) * (side + title)))
         heights = [0.1] + [1] * len(rows)
         grid = figure.add_gridspec(1 + len(rows), len(ratios), width_ratios=ratios, height_ratios=heights)
         for heading, columns in zip(headings, (slice(0, left), slice(left + 1, None)), strict=True):
@@ -100,7 +102,7 @@ def seeds(
         for line, name in enumerate(rows, 1):
             for place, (fit, one) in zip(places, [*rows[name].items(), *null[name].items()], strict=True):
                 panel = figure.add_subplot(grid[line, place])
-                overlap = f"IoU {one.overlap:.2f}, " if one.overlap is not None and place else ""
+                overlap = f"IoU {one.overlap:.2f}{apart}" if one.overlap is not None and place else ""
                 draw_outline(panel, one.image, one.mask)
                 probability(panel, one, f"{fit}\n{overlap}")
                 if not place:

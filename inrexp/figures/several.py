@@ -1,6 +1,6 @@
 """Drawing only: several explanations of one picture (figures 5 and 6), and what is left without them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,6 +18,10 @@ OBJECT = ("#e69f00", "#d55e00", "#f0e442", "#a6611a", "#fdc086", "#b2182b", "#7f
 AROUND = ("#0072b2", "#56b4e9", "#009e73", "#8c8c8c", "#332288", "#c8c8c8", "#882255")
 NARROW = 4  # panels across; with more, a title's facts stand below each other
 OVERLAP = "Overlap: the share of a mask that lies on earlier ones, where there is any."
+SOFT = (
+    "The area over a mask is the smallest at which it keeps the class as it was fitted, with values between 0 and 1. "
+    "Drawn, and judged by p, is that mask cut to 0 and 1."
+)
 
 
 def several(rows: Mapping[str, Sequence[Shown]], *, columns: int | None = None) -> Figure:
@@ -39,7 +43,7 @@ def several(rows: Mapping[str, Sequence[Shown]], *, columns: int | None = None) 
             for panel in line[1 + len(row) :]:
                 panel.set_axis_off()
                 panel.text(0.5, 0.5, "not asked", ha="center", va="center", color="0.4", transform=panel.transAxes)
-    caption(figure, f"{OVERLAP} {BOLD}")
+    caption(figure, f"{OVERLAP} {BOLD} {_if_soft(one for row in rows.values() for one in row)}".rstrip())
     return figure
 
 
@@ -65,7 +69,8 @@ def surroundings(pictures: Mapping[str, Surroundings]) -> Figure:
     caption(
         figure,
         "Bars: the share of the mask on each region, the object's regions in warm colours with names in bold. "
-        f"Dark marks: the region's share of the picture. {OVERLAP} {BOLD}",
+        f"Dark marks: the region's share of the picture. {OVERLAP} {BOLD} "
+        f"{_if_soft(one for picture in pictures.values() for one in picture.found)}".rstrip(),
     )
     return figure
 
@@ -141,6 +146,11 @@ def _verdict(number: int, one: Shown) -> str:
     if one.accepted is None or one.accepted:
         return f"{number}: {percent(one.kept)}"
     return f"{number}: {percent(one.kept)}, {'adds nothing' if one.suffices else 'not enough'}"
+
+
+def _if_soft(masks: Iterable[Shown]) -> str:
+    """What to say where algorithm 1 counts a soft mask that does not keep the class once it is cut."""
+    return SOFT if any(one.accepted and not one.suffices for one in masks) else ""
 
 
 def _overlap(one: Shown) -> str:

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from inrexp.models.classifier import Classifier, frozen
 from inrexp.models.folding import folded
+from inrexp.models.recording import recorded
 from inrexp.paper.inr import MaskField
 from inrexp.paper.lattice import MaskLattice
 from inrexp.paper.masks import RANKED, MaskSource, area_level, sharpen
@@ -101,7 +102,7 @@ class _Group:
     stopped: Outcome | None = None  # how Ctrl-C or Cancelled ended it
 
     def __init__(self, classifier: Classifier, problems: Sequence[Problem], config: FitConfig):
-        self.classifier, self.problems, self.config = classifier, problems, config
+        self.problems, self.config = problems, config
         images = torch.cat([problem.image for problem in problems])  # (p, 3, h, w)
         size = (images.shape[-2], images.shape[-1])
         self.source = make_source(config, size, [problem.seed for problem in problems])
@@ -116,6 +117,7 @@ class _Group:
         outside = classifier.mean_colour.to(images)
         shown = Perturbation(images, config.perturbation, config.blur_sigma, outside=outside)
         self.shown = shown.mapped(classifier.normalise)  # once: it commutes with eq. 1
+        self.classifier = recorded(classifier, (len(problems) * config.masks_per_step, 3, *size))
 
     def descend(self, *, progress: bool, callback: Callback | None) -> list[Fitted]:
         """All steps of the fit, and what they leave of each problem."""

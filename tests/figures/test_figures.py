@@ -73,10 +73,10 @@ def of_five(one: Surroundings) -> Surroundings:
     return replace(one, found=[*one.found, *one.found[1:]], shares=[*one.shares, *one.shares[1:]])
 
 
-def seeds() -> Figure:
-    names = ("seed 0", "seed 1", "seed 2"), ("beside another fit", "picture + 1e-6")
-    groups = [{name: one(overlap=0.63) for name in group} for group in names]
-    return figures.seeds(dict.fromkeys((LABEL, "monarch"), groups[0]), dict.fromkeys((LABEL, "monarch"), groups[1]))
+def seeds(count: int = 3, nulls: tuple[str, ...] = ("beside another fit", "picture + 1e-6"), **words) -> Figure:
+    groups = [{name: one(overlap=0.63) for name in group} for group in ([f"seed {n}" for n in range(count)], nulls)]
+    rows, null = (dict.fromkeys((LABEL, "monarch"), group) for group in groups)
+    return figures.seeds(rows, null, **words)
 
 
 def methods() -> Figure:
@@ -116,6 +116,9 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "figure 1, soft masks": lambda: figures.strips({"INR": row(asked=0.3)}),
     "figure 2": scheme,
     "figure 3": seeds,
+    "figure 3, five seeds": lambda: seeds(
+        5, ("picture + 1e-06",), headings=("the seed changes", "only rounding changes")
+    ),
     "figure 4": methods,
     "figure 5": lambda: figures.several({LABEL: around().found, "monarch": around().found[:2]}),
     "figure 6": lambda: figures.surroundings({"penguins": around(), "monarch": around()}),
@@ -182,6 +185,10 @@ def titles(figure: Figure) -> str:
     return " ".join(axes.get_title() for axes in figure.axes).replace(r"$\mathbf{", "").replace("}$", "")
 
 
+def lines_under(figure: Figure) -> str:
+    return " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
+
+
 def test_an_overlay_names_class_area_and_probability():
     assert titles(figures.overlay(one())) == "king penguin, p = 0.90 the mask, 10 % what the network sees, p = 0.87"
     assert "10 % (7.5 % asked)" in titles(figures.overlay(one(asked=0.075)))
@@ -216,6 +223,13 @@ def test_figure_5_says_why_algorithm_1_does_not_count_a_mask():
     assert "3: 20 %, not enough" in words
     with pytest.raises(ValueError, match="rows must hold the explanations"):
         figures.several({})
+
+
+def test_figure_5_says_how_a_mask_can_count_that_does_not_keep_the_class_once_it_is_cut():
+    soft, kept = one(p=0.0, accepted=True), one(accepted=True)
+    for figure in (figures.several({"a": [kept, soft]}), figures.surroundings({"a": replace(around(), found=[soft])})):
+        assert "that mask cut to 0 and 1" in lines_under(figure)
+    assert "cut to 0 and 1" not in lines_under(figures.several({"a": [kept, one(p=0.0, accepted=False)]}))
 
 
 def test_figure_6_has_a_bar_for_each_region_and_a_mark_at_its_size():

@@ -1,0 +1,54 @@
+"""Makes small passes faster on a GPU: they are recorded once as a CUDA graph, and replayed.
+
+A pass of one picture is hundreds of small kernels, and a GPU ends each before Python has asked for the next. A CUDA
+graph asks for all of them at once. The numbers are those of the same kernels.
+"""
+
+import copy
+import warnings
+
+import torch
+from torch import nn
+
+from inrexp.models.classifier import Classifier, frozen
+
+LARGEST = 16  # pictures a pass; more keep the GPU busy without a recording, which holds a pass's memory
+
+
+def recorded(classifier: Classifier, shape: tuple[int, int, int, int]) -> Classifier:
+    """The classifier with passes, forward and backward, over images of this shape (n, 3, h, w) recorded.
+
+    Other shapes run as before. The scores of a recorded pass are overwritten by the next one.
+    The classifier itself is returned where there is nothing to gain: without a GPU, for more than `LARGEST` pictures,
+    for a compiled model and, with a warning, for a model that cannot be recorded.
+    """
+    if classifier.device.type != "cuda" or shape[0] > LARGEST or hasattr(classifier.model, "_orig_mod"):
+        return classifier
+    layout = torch.channels_last if classifier.channels_last else torch.contiguous_format
+    images = torch.zeros(shape, device=classifier.device, dtype=classifier.dtype).to(memory_format=layout)
+    own = copy.copy(classifier)
+    try:
+        with frozen(classifier.model), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about the streams that a recording changes
+            own.model = _Recorded(classifier.model, images.requires_grad_())
+    except Exception as error:  # a model may wait for the GPU, or choose its way by what it sees
+        warnings.warn(
+            f"The passes of {classifier.name} cannot be recorded as a CUDA graph ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}). The fit runs without, and is slower.",
+            stacklevel=2,
+        )
+        return classifier
+    return own
+
+
+class _Recorded(nn.Module):
+    def __init__(self, model: nn.Module, images: torch.Tensor):
+        super().__init__()
+        self.model, self.shape = model, images.shape
+        # a function, not the module: a recorded module is changed, and takes all its weights as arguments
+        self.replay = torch.cuda.make_graphed_callables(lambda seen: model(seen), (images,))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if images.shape == self.shape and images.requires_grad and torch.is_grad_enabled():
+            return self.replay(images)
+        return self.model(images)
