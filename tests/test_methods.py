@@ -11,8 +11,8 @@ from planted import FIRST_BOX, QUICK_FIT, Planted, plant, precision
 
 import inrexp
 from inrexp import Classifier, explain, load_classifier, load_picture
-from inrexp.datasets.pictures import to_picture
 from inrexp.methods import as_image, explain_batch
+from inrexp.models.classifier import to_picture
 from inrexp.paper.outcome import Cancelled, Outcome
 from inrexp.paper.settings import Growth
 

@@ -4,6 +4,7 @@
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from inrexp.files import picture_table
@@ -21,6 +22,8 @@ FIELD_PRESETS = tuple(name for name in PRESETS if not name.startswith("extremal"
 DEFAULT_PRESET = "crisp"
 INTERRUPTED = 130  # the shell's exit status for Ctrl-C
 PICTURES = tuple(picture_table())
+METHODS = ("inr", "extremal_perturbation", "grad_cam", "rise", "centred_disc")
+DATASETS = ("packaged", "imagenet-s50", "imagenet-s300", "imagenet-s919", "voc07", "voc07-difficult", "folder")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +55,15 @@ def add_plugin(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.py",
         help="a Python file that registers methods of your own (notebook 13)",
     )
+
+
+def check_methods(names: Sequence[str], plugins: Sequence[Path]) -> None:
+    """Raises ValueError for a method that there is not; a plugin may register more, and its names are not known yet."""
+    unknown = [name for name in names if name not in METHODS]
+    if unknown and not plugins:
+        raise ValueError(
+            f"--methods must be some of {', '.join(METHODS)}, got {', '.join(unknown)}: one of your own needs --plugin"
+        )
 
 
 def positive(text: str) -> int:

@@ -52,10 +52,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fit, write the files, print one line.  Returns 130 for a fit that Ctrl-C ended early."""
-    from inrexp import figures
-
     _check(options)
     picture = inrexp.load_picture(options.picture)
+    _check_area(options)
+    from inrexp import figures
+
     classifier = inrexp.load_classifier(options.model, device=options.device)
     found = inrexp.explain(
         classifier, picture, options.target, preset=options.preset, seed=options.seed, steps=options.steps
@@ -100,6 +101,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
+    """What needs no torch, so that it answers at once."""
+    if options.steps is not None and options.steps < 1:
+        raise ValueError(f"--steps must be 1 or more, got {options.steps}")
+    if options.area is not None and not 0 < options.area <= 1:
+        raise ValueError(
+            f"--area is a fraction of the picture, above 0 and at most 1 (0.15 is 15 %), got {options.area:g}"
+        )
+
+
+def _check_area(options: argparse.Namespace) -> None:
     """What would otherwise fail after the fit."""
     config = inrexp.PRESETS[options.preset]
     low, high = config.area_range

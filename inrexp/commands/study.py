@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inrexp.commands.arguments import add_device, add_plugin
+from inrexp.commands.arguments import DATASETS, add_device, add_plugin, check_methods
 
 PLACES = "local:N (processes here), slurm:FILE.toml (SLURMCluster's keywords, and jobs = N) or dask:ADDRESS"
 
@@ -60,6 +60,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compute what is missing, say how many rows there are.  Returns 1 if some failed."""
+    if not options.list_options:
+        _check(options)
     from inrexp.comparison import METHODS, load_methods
     from inrexp.datasets.lists import read_names
     from inrexp.study import cluster
@@ -72,8 +74,6 @@ def run(options: argparse.Namespace) -> int:
     if options.list_options:
         print(*_described(), sep="\n")
         return 0
-    if options.results is None:
-        raise ValueError("results must be given: the folder to write to, as in `inrexp study out/mine`")
     fields = {field.name for field in dataclasses.fields(StudyPlan)}
     given = {name: value for name, value in vars(options).items() if name in fields}
     if "samples" in given:
@@ -98,6 +98,18 @@ def run(options: argparse.Namespace) -> int:
     if counts.get("failed"):
         print("inrexp: some rows failed, their error is in the table: --retry-failed tries again", file=sys.stderr)
     return 1 if counts.get("failed") else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """What needs no torch, so that it answers at once."""
+    if options.results is None:
+        raise ValueError("results must be given: the folder to write to, as in `inrexp study out/mine`")
+    check_methods(getattr(options, "methods", ()), options.plugin)
+    if (name := getattr(options, "dataset", DATASETS[0])) not in DATASETS:
+        raise LookupError(f"no data set named {name!r}; there are {', '.join(DATASETS)}")
+    for name in ("seeds", "iterations", "curve_steps", "limit", "batch"):
+        if getattr(options, name, 1) < 1:
+            raise ValueError(f"{name} must be 1 or more, got {getattr(options, name)}")
 
 
 def options_of(texts: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -25,6 +25,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read the rows, write the tables and their figures, print the paths."""
+    if not options.results.exists():  # told at once, before torch is imported
+        raise FileNotFoundError(
+            f"no rows at {options.results}: wanted a folder that `inrexp study` filled, or the CSV file of its rows"
+        )
     from inrexp import figures
     from inrexp.comparison import load_methods
     from inrexp.figures import tables as table_figures

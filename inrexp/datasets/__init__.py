@@ -1,6 +1,6 @@
 """What is explained: pictures, the class in each, and where that class lies."""
 
-from inrexp.datasets.named import NAMES, load_dataset
-from inrexp.datasets.samples import Dataset, Sample, Truth
+import lazy_loader
 
-__all__ = ["NAMES", "Dataset", "Sample", "Truth", "load_dataset"]
+# As in the package's own __init__: what stands in __init__.pyi is imported when it is first used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

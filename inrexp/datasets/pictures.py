@@ -1,13 +1,11 @@
-"""Pictures in, tensors out. A picture is a PIL image; an image is (1, 3, h, w) in [0, 1]."""
+"""Pictures in: files, packaged ones, PIL images. Nothing here imports torch: a wrong picture is told at once."""
 
 import difflib
 import warnings
 from importlib.resources import files
 from pathlib import Path
 
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torchvision.transforms.v2 import functional as F
 
 from inrexp.files import PICTURES, picture_table
 
@@ -89,8 +87,3 @@ def _upright_rgb(picture: Image.Image, name: str) -> Image.Image:
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
     return picture.convert("RGB")
-
-
-def to_picture(image: torch.Tensor) -> Image.Image:
-    """An image (1, 3, h, w) or (3, h, w) in [0, 1] as a PIL picture."""
-    return F.to_pil_image(image.detach().cpu().reshape(3, *image.shape[-2:]).clamp(0, 1))

@@ -51,7 +51,7 @@ def reduced_by_rows(reductions: Mapping[str, Sequence[str]]) -> str:
 
 
 def precision_by_method(rows: pd.DataFrame, *, measure: str = "precision") -> Figure:
-    """Table 1 spread out: a dot a picture (mean over seeds), a box of the quartiles, a diamond at the mean."""
+    """Table 1 spread out: a dot a picture or pair (mean over seeds), a box of the quartiles, a diamond at the mean."""
     pictures = by_picture(rows[rows["iteration"] == 1], measure)
     return _spread(pictures.assign(line=pictures["variant"]), measure)
 
@@ -82,14 +82,16 @@ def _spread(pictures: pd.DataFrame, measure: str) -> Figure:
             )  # fmt: skip
             axes.axvline(HIT, **HIT_LINE)
             axes.set(xlim=(-0.02, 1.02), ylabel="", xlabel=measure.replace("_", " "))
-        figure.legend(handles=_marks(), loc="outside lower center", ncols=4)
+        figure.legend(handles=_marks(pictures), loc="outside lower center", ncols=4)
     return figure
 
 
-def _marks() -> list[Line2D]:
+def _marks(pictures: pd.DataFrame) -> list[Line2D]:
     """What each mark of `_spread` means."""
+    samples = dict.fromkeys(samples_of(name).removesuffix("s") for name in pictures["dataset"].unique())
+    dot = f"a {' or a '.join(samples)}"
     return [
-        Line2D([], [], color=LINES[0], linestyle="", marker="o", markersize=3, label="a picture"),
+        Line2D([], [], color=LINES[0], linestyle="", marker="o", markersize=3, label=dot),
         Line2D([], [], linestyle="", label="mean", **MEAN),
         Line2D([], [], color="0.25", linestyle="", marker="|", markersize=8, label="median and middle half (box)"),
         Line2D([], [], label=f"hit: above {HIT:g}", **HIT_LINE),

@@ -273,3 +273,8 @@ def to_image(picture: Image.Image, *, size: tuple[int, int], resize: int, interp
     picture = F.resize(picture, [resize], interpolation=InterpolationMode(interpolation), antialias=True)
     picture = F.center_crop(picture, list(size))
     return F.to_dtype(F.pil_to_tensor(picture), torch.float32, scale=True).unsqueeze(0).clamp(0, 1)
+
+
+def to_picture(image: torch.Tensor) -> Image.Image:
+    """An image (1, 3, h, w) or (3, h, w) in [0, 1] as a PIL picture."""
+    return F.to_pil_image(image.detach().cpu().reshape(3, *image.shape[-2:]).clamp(0, 1))

@@ -15,11 +15,10 @@ import torch
 from PIL import Image
 
 from inrexp.attribution import CUT, Attribution
-from inrexp.datasets.pictures import to_picture
 from inrexp.explanation import Explanation
 from inrexp.explanations import Explanations
 from inrexp.figures.style import percent
-from inrexp.models.classifier import Classifier, to_image
+from inrexp.models.classifier import Classifier, to_image, to_picture
 from inrexp.paper.perturb import BLUR_SIGMA, blend, blur, fade
 
 Scene = dict[str, Any]

@@ -21,8 +21,11 @@ from planted import QUICK_FIT, Planted
 import inrexp
 from inrexp.commands import arguments, cli, study
 from inrexp.commands import explain as command
-from inrexp.datasets.pictures import PACKAGED, to_picture
+from inrexp.comparison import METHODS
+from inrexp.datasets.named import NAMES
+from inrexp.datasets.pictures import PACKAGED
 from inrexp.explanation import Explanation
+from inrexp.models.classifier import to_picture
 from inrexp.paper.outcome import Outcome
 from inrexp.paper.presets import DEFAULT, PRESETS
 from inrexp.study import cluster
@@ -135,7 +138,8 @@ def test_a_preset_that_holds_a_few_areas_shows_those(picture: Path, tmp_path: Pa
         (["PICTURE", "--target", "3"], "target 3 is out of range: the model has classes 0 to 2"),
         (["PICTURE", "--target", "-1"], "target -1 is out of range"),
         (["PICTURE", "--area", "0.5"], "--area must lie in the fitted range [0.1, 0.4], got 0.5"),
-        (["PICTURE", "--area", "nan"], "--area must lie in the fitted range"),
+        (["PICTURE", "--area", "nan"], "--area is a fraction of the picture, above 0 and at most 1"),
+        (["PICTURE", "--area", "15"], "(0.15 is 15 %), got 15"),
         (["PICTURE", "--area", "0.12", "--preset", "extremal_perturbation"], "--area must be one of (0.025, 0.05, 0.1"),
         (["PICTURE", "--steps", "0"], "steps must be 1 or more, got 0"),
         (["PICTURE", "--out", "NOTES"], "--out must be a folder that can be written to"),
@@ -216,7 +220,22 @@ def test_without_arguments_it_says_what_one_can_do(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--help"], ["study", "--help"], ["explain", "--preset", "fastest"], ["explode"], ["run"]]
+    "words",
+    [
+        [],
+        ["--help"],
+        ["study", "--help"],
+        ["explain", "--preset", "fastest"],
+        ["explain", "no-such-picture"],
+        ["explain", "coffee", "--area", "15"],
+        ["explain", "coffee", "--steps", "-3"],
+        ["study", "nowhere", "--methods", "inr,saliency"],
+        ["study", "nowhere", "--dataset", "imagenet"],
+        ["study", "nowhere", "--seeds", "0"],
+        ["tables", "nowhere"],
+        ["explode"],
+        ["run"],
+    ],
 )
 def test_help_lists_and_errors_of_arguments_import_no_torch_and_answer_at_once(words: list[str]):
     script = (
@@ -235,6 +254,8 @@ def test_the_names_that_arguments_take_are_those_that_there_are():
     assert tuple(name for name, preset in PRESETS.items() if preset.is_field) == arguments.FIELD_PRESETS
     assert arguments.DEFAULT_PRESET == DEFAULT
     assert tuple(PACKAGED) == arguments.PICTURES
+    assert tuple(METHODS) == arguments.METHODS
+    assert tuple(NAMES) == arguments.DATASETS
     assert study.PLACES == cluster.PLACES
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from inrexp.datasets.pictures import MIN_SIDE, PACKAGED, load_picture, to_picture
-from inrexp.models.classifier import to_image
+from inrexp.datasets.pictures import MIN_SIDE, PACKAGED, load_picture
+from inrexp.models.classifier import to_image, to_picture
 
 
 def gradient(mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> Image.Image:

@@ -18,9 +18,9 @@ from ipywidgets.widgets.widget import _instances
 from PIL import Image
 from planted import QUICK_FIT, plant
 
-from inrexp.datasets.pictures import to_picture
 from inrexp.explanation import Explanation
 from inrexp.methods import explain, explain_many, extremal_perturbation, grad_cam
+from inrexp.models.classifier import to_picture
 from inrexp.paper.outcome import Outcome
 from inrexp.paper.perturb import fade
 from inrexp.widgets.explorer import Explorer, area_slider, explanations_browser, side_by_side_slider
