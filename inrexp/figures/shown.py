@@ -254,7 +254,9 @@ def _method_in_words(found: Attribution) -> str:
     name = found.preset.removesuffix(", changed")
     method = next((one for one in METHODS.values() if name in one.presets), None)
     label = method.label if method else "INR" if found.config.is_field else "Free masks"
-    preset = found.preset.removeprefix(method.name if method else "").strip("_, ").replace("_", " ") or "as published"
-    preset = preset.replace("quick", "the short way").replace(", changed", " with other settings")
+    preset = name.removeprefix(method.name if method else "").strip("_").replace("_", " ") or "as published"
+    preset = preset.replace("quick", "the short way")
+    if name != found.preset:
+        preset = f"{preset.replace('as published', 'the published way')} with other settings"
     passes = len(found.history["loss"]) * found.config.masks_per_step
     return f"{label} ({preset}, {passes} passes)"
