@@ -13,6 +13,7 @@ PRESETS = (
     "crisp",
     "draft",
     "crisp_random",
+    "crisp_chosen",
     "paper",
     "paper_lattice",
     "extremal_perturbation",
