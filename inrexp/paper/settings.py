@@ -289,11 +289,7 @@ def from_plain(values: dict[str, Any]) -> FitConfig:
     source = FieldSettings if "grid" in values["source"] else LatticeSettings
     sections: dict[str, Any] = {"source": source, "descent": Descent}
     sections |= dict.fromkeys((one.name for one in fields(FitConfig) if "Growth" in str(one.type)), Growth)
-    made = {
-        name: section(**{key: _tupled(value) for key, value in values[name].items()})
-        for name, section in sections.items()
-        if values[name] is not None
-    }
+    made = {n: section(**{k: _tupled(v) for k, v in values[n].items()}) for n, section in sections.items() if values[n]}
     return FitConfig(**{key: _tupled(value) for key, value in (values | made).items()})
 
 
