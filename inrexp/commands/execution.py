@@ -63,6 +63,8 @@ def run(
     copy = copy_of(notebook, folder)
     failed = copy.with_suffix(".failed.ipynb")
     content = nbformat.read(notebook.path, as_version=4)
+    if values:
+        content.cells.insert(0, nbformat.v4.new_markdown_cell(_run_with(values)))
     changes = {"INREXP_FIGURES": str(figures.absolute())} if figures else {}
     if rehearse:
         content.cells.insert(0, nbformat.v4.new_code_cell(PREAMBLE))
@@ -92,6 +94,12 @@ def run(
         note(running, stamp(notebook, values))
         failed.unlink(missing_ok=True)
         return running.replace(copy)
+
+
+def _run_with(values: Mapping[str, Any]) -> str:
+    """The first words of a copy that was run with other parameters than the committed notebook."""
+    given = ", ".join(f"`{name} = {value!r}`" for name, value in values.items())
+    return f"**Run with {given}.** What the text below says was seen is about the committed run, not about this one."
 
 
 def run_in_place(notebook: Notebook, *, timeout: float) -> None:

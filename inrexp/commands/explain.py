@@ -6,7 +6,7 @@ range: `inrexp.Explanation.load` reads it.
 
 import argparse
 import json
-import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,6 +108,12 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(
             f"--area is a fraction of the picture, above 0 and at most 1 (0.15 is 15 %), got {options.area:g}"
         )
+    out = options.out.absolute()
+    there = next(folder for folder in (out, *out.parents) if folder.exists())
+    try:
+        tempfile.TemporaryDirectory(dir=there).cleanup()
+    except OSError as error:
+        raise ValueError(f"--out must be a folder that can be written to, got {options.out}: {error.strerror}") from error
 
 
 def _check_area(options: argparse.Namespace) -> None:
@@ -122,10 +128,6 @@ def _check_area(options: argparse.Namespace) -> None:
     held = getattr(config.source, "areas", None)
     if options.area is not None and held and options.area not in held:
         raise ValueError(f"--area must be one of {held} with --preset {options.preset}, got {options.area:g}")
-    out = options.out.absolute()
-    there = next(folder for folder in (out, *out.parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise ValueError(f"--out must be a folder that can be written to, got {options.out}")
 
 
 def _probability(p: float) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inrexp.commands.arguments import PRESETS
 from inrexp.files import CLONE
 
 RESERVED = {"QUICK": "--full", "FULL": "--full", "DEVICE": "--device"}  # the option that sets each
@@ -132,7 +133,10 @@ def settings(notebook: Notebook, given: Mapping[str, str], *, device: str | None
         from inrexp.models.registry import choose_device
 
         values["DEVICE"] = str(choose_device(device))
-    return values | {name: _value(notebook, name, text) for name, text in given.items()}
+    chosen = {name: _value(notebook, name, text) for name, text in given.items()}
+    for name, value in chosen.items():
+        _check_value(name, value)
+    return values | chosen
 
 
 def lacking(notebook: Notebook, values: Mapping[str, Any]) -> str:
@@ -181,6 +185,25 @@ def _value(notebook: Notebook, name: str, text: str) -> Any:
     wanted = " or ".join(sorted(kinds)).replace("NoneType", "None")
     default = notebook.defaults[name]
     raise TypeError(f"-p {name} of {notebook.name} must be {wanted} (its default is {default!r}), got {text!r}")
+
+
+def _check_value(name: str, value: Any) -> None:
+    """What every notebook means by these names, checked before a kernel starts.
+
+    Raises ValueError for an area that is no fraction, FileNotFoundError for a picture, LookupError for a preset that
+    there is not.
+    """
+    several = value if isinstance(value, list) else [value]
+    if name in ("AREA", "AREAS") and not all(isinstance(one, int | float) and 0 < one <= 1 for one in several):
+        raise ValueError(f"-p {name} takes fractions of the picture, such as 0.15 for 15 %, got {value}")
+    if name in ("PICTURE", "PICTURES"):
+        from inrexp.datasets.pictures import picture_path
+
+        for picture in several:
+            picture_path(picture)
+    if name == "PRESET" and value not in PRESETS:
+        near = _near(value, list(PRESETS))
+        raise LookupError(f"-p PRESET: no preset named {value!r}{near}; there are {', '.join(PRESETS)}")
 
 
 def _near(name: str, names: list[str]) -> str:

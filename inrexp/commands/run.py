@@ -101,7 +101,8 @@ def _run(
             arguments,
             processes=min(processes, len(chosen)),
             figures=apart or Path(os.environ.get("INREXP_FIGURES") or chosen[0].path.parent.parent / "figures"),
-            environment={"OMP_NUM_THREADS": "1"} if len(chosen) > 1 and device == "cpu" else {},
+            # as the committed notebooks ran: more threads round differently, and so give other masks
+            environment={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")} if device == "cpu" else {},
             after=lambda one: None if options.in_place else _noted(one, execution.copy_of(one.notebook, folder)),
         )
     finally:
@@ -111,10 +112,10 @@ def _run(
                 print(write_table(records, device, folder / "ran.md"))
     failed = [record.notebook.name for record in records if record.status == "failed"]
     if failed:
-        again = f"`inrexp run {' '.join(failed)}` and the same options"
         raise RuntimeError(
-            f"{len(failed)} of {len(records)} notebooks failed: {', '.join(failed)}; their lines say why. Run them "
-            f"again with {again}, and where a cell took too long with --execution-timeout {4 * timeout:g}"
+            f"{len(failed)} of {len(records)} notebooks failed: {', '.join(failed)}; their lines say why. When that is "
+            f"mended, run `inrexp run {' '.join(failed)}` again with your options; where a cell took too long, with "
+            f"--execution-timeout {4 * timeout:g}"
         )
     return 0
 

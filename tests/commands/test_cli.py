@@ -229,6 +229,8 @@ def test_without_arguments_it_says_what_one_can_do(capsys: pytest.CaptureFixture
         ["explain", "no-such-picture"],
         ["explain", "coffee", "--area", "15"],
         ["explain", "coffee", "--steps", "-3"],
+        ["explain", "coffee", "--out", "/proc/no"],
+        ["run", "fig3", "-p", "PRESET=crsp"],
         ["study", "nowhere", "--methods", "inr,saliency"],
         ["study", "nowhere", "--dataset", "imagenet"],
         ["study", "nowhere", "--seeds", "0"],

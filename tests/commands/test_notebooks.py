@@ -70,6 +70,8 @@ def test_parameters_are_read_as_the_type_of_their_default(tiny: notebooks.Notebo
         ({"STEPS": "many"}, TypeError, "STEPS of tiny must be None or int .*, got 'many'"),
         ({"STEPS": "True"}, TypeError, "STEPS"),
         ({"AREAS": "0.1"}, TypeError, "AREAS of tiny must be list"),
+        ({"AREAS": "[15]"}, ValueError, "AREAS takes fractions of the picture, such as 0.15 for 15 %, got"),
+        ({"AREAS": "['a tenth']"}, ValueError, "AREAS takes fractions"),
         ({"QUICK": "False"}, ValueError, "use --full"),
         ({"DEVICE": "cuda"}, ValueError, "use --device"),
     ],
@@ -77,6 +79,19 @@ def test_parameters_are_read_as_the_type_of_their_default(tiny: notebooks.Notebo
 def test_what_a_notebook_does_not_take_is_an_error(tiny: notebooks.Notebook, given: dict, error: type, message: str):
     with pytest.raises(error, match=message):
         notebooks.settings(tiny, given)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"PRESET": "crsp"}, LookupError, r"no preset named 'crsp' \(near it: crisp\); there are crisp, draft"),
+        ({"PICTURES": "['monarch', 'macawz']"}, FileNotFoundError, r"no picture at macawz \(did you mean 'macaw'"),
+        ({"AREA": "0"}, ValueError, "AREA takes fractions of the picture"),
+    ],
+)
+def test_what_every_notebook_means_by_a_name_is_checked_before_it_runs(given: dict, error: type, message: str):
+    with pytest.raises(error, match=message):
+        notebooks.settings(notebooks.find("fig3", notebooks.notebooks()), given)
 
 
 def test_a_full_run_takes_what_full_says_and_then_what_the_reader_says(tiny: notebooks.Notebook):
@@ -152,7 +167,8 @@ def test_a_run_leaves_the_committed_notebook_and_a_quick_one_the_full_figure(
     assert execution.is_finished(tiny, values, tmp_path / "out" / "full")
     assert not execution.is_finished(tiny, values | {"RATE": 1.6}, tmp_path / "out" / "full")
     assert not execution.is_finished(dataclasses.replace(tiny, code="other"), values, tmp_path / "out" / "full")
-    run(to="quick")
+    assert "Run with `QUICK = False`, `RATE = 1.5`, `AREAS = [0.1]`" in full.read_text()
+    assert "Run with" not in run(to="quick").read_text()
     assert tiny.path.read_bytes() == before
     assert "rate 1.50" in full.read_text()
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["tiny.png", "tiny.quick.png"]
