@@ -14,7 +14,7 @@ BY_TWO := -n 2 --dist loadgroup --no-loadscope-reorder -p no:nbval --durations=1
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-env: $(READY)  ## create .venv with the pinned packages (about 2 minutes, 6 GB)
+env: $(READY)  ## create .venv with the pinned packages (2 to 4 minutes, 6.5 GB)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \

@@ -129,6 +129,7 @@ def notebook_13() -> str:
     return "\n\n".join(text for text in code[: until + 1] if any(word in text for word in wanted)) + "\n"
 
 
+@pytest.mark.slow
 def test_the_method_of_notebook_13_runs_in_a_study_and_stands_in_table_1(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):

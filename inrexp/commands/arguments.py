@@ -67,6 +67,16 @@ def check_methods(names: Sequence[str], plugins: Sequence[Path]) -> None:
         )
 
 
+def fraction(text: str) -> float:
+    """A number, as an argument's type; its range is checked by the command."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"wanted a fraction of the picture, such as 0.15 for 15 %, got {text!r}"
+        ) from None
+
+
 def positive(text: str) -> int:
     """A whole number of 1 or more, as an argument's type."""
     value = int(text)

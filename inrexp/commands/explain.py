@@ -6,21 +6,34 @@ range: `inrexp.Explanation.load` reads it.
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import inrexp
-from inrexp.commands.arguments import DEFAULT_PRESET, INTERRUPTED, PICTURES, PRESETS, add_device, add_model, add_seed
+from inrexp.commands.arguments import (
+    DEFAULT_PRESET,
+    INTERRUPTED,
+    PICTURES,
+    PRESETS,
+    add_device,
+    add_model,
+    add_seed,
+    fraction,
+)
 from inrexp.files import credit_of, written_whole
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
     from inrexp.explanation import Explanation
+    from inrexp.models.classifier import Classifier
 
 STRIP = (0.025, 0.05, 0.1, 0.15, 0.2)
+WEAK = 0.1  # a probability below which half of it is no evidence
 FRAMES = 36  # of the film: every half percent from 2.5 to 20 %
 
 
@@ -31,7 +44,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_model(parser)
     parser.add_argument("--target", help="class index or label (default: the model's top-1)")
-    parser.add_argument("--area", type=float, help="area of the overlay (default: the smallest that suffices)")
+    parser.add_argument(
+        "--area",
+        type=fraction,
+        help="area of the overlay (default: a*, or the one that keeps most)",
+    )
     parser.add_argument(
         "--preset",
         default=DEFAULT_PRESET,
@@ -58,13 +75,16 @@ def run(options: argparse.Namespace) -> int:
     from inrexp import figures
 
     classifier = inrexp.load_classifier(options.model, device=options.device)
+    _say_if_weak(classifier, picture, options.target)
     found = inrexp.explain(
         classifier, picture, options.target, preset=options.preset, seed=options.seed, steps=options.steps
     )
     suffices = found.smallest_area()
     areas = found.held_areas or [area for area in STRIP if found.area_range[0] <= area <= found.area_range[1]]
     low, high = found.area_range
-    area = options.area or suffices or high
+    searched = found.searched_areas
+    kept, at = max(zip(found.probability(searched).tolist(), searched, strict=True))
+    area = options.area or suffices or at
     stem = options.out / Path(options.picture).stem
     overlay, strip = figures.overlay(*figures.shown(found, [area])), figures.area_strip(figures.shown(found, areas))
     made_by = figures.made_by(found, pictures=[options.picture])
@@ -81,11 +101,15 @@ def run(options: argparse.Namespace) -> int:
 
         write_explanation(f"{stem}.html", found, picture, footer=credit_of([options.picture]))
     answer = (
-        f"a* = {suffices:.3g}" if suffices else f"no area from {low:g} to {high:g} keeps p at {found.threshold:.2f}"
+        f"a* = {suffices:.3g}"
+        if suffices
+        else f"no area from {low:g} to {high:g} keeps p at {found.threshold:.2f} (the most is {_probability(kept)}, at "
+        f"{at:.3g}; another --seed may do better)"
     )
     if found.blank >= found.threshold:
         answer += f", which says nothing: with nothing kept p = {found.blank:.2g}"
-    written = ", ".join([f"{stem}_*.png", *([f"{stem}.html"] if options.page else [])])
+    kinds = ("_*.png", ".json", ".safetensors", *[".html"] * options.page, *[".webp"] * options.animate)
+    written = ", ".join(f"{stem}{kind}" for kind in kinds)
     print(
         f"{found.target.label}: p = {_probability(found.unmasked)} unmasked; {answer}; {found.seconds:.0f} s; {written}"
     )
@@ -113,7 +137,9 @@ def _check(options: argparse.Namespace) -> None:
     try:
         tempfile.TemporaryDirectory(dir=there).cleanup()
     except OSError as error:
-        raise ValueError(f"--out must be a folder that can be written to, got {options.out}: {error.strerror}") from error
+        raise ValueError(
+            f"--out must be a folder that can be written to, got {options.out}: {error.strerror}"
+        ) from error
 
 
 def _check_area(options: argparse.Namespace) -> None:
@@ -128,6 +154,19 @@ def _check_area(options: argparse.Namespace) -> None:
     held = getattr(config.source, "areas", None)
     if options.area is not None and held and options.area not in held:
         raise ValueError(f"--area must be one of {held} with --preset {options.preset}, got {options.area:g}")
+
+
+def _say_if_weak(classifier: "Classifier", picture: "Image.Image", wanted: str | None) -> None:
+    """A line on stderr where the network hardly believes in the class: half of so little is soon kept."""
+    image = classifier.prepare(picture)
+    target = classifier.target(wanted, image)
+    p, (_, first, its) = float(classifier.probability(image, target)), classifier.top(image, 1)[0]
+    if p < WEAK:
+        print(
+            f"inrexp: the network gives {target.label!r} p = {_probability(p)} and {first!r} {its:.2f}: half of so "
+            "little says hardly anything about a mask",
+            file=sys.stderr,
+        )
 
 
 def _probability(p: float) -> str:

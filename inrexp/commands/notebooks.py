@@ -183,8 +183,8 @@ def _value(notebook: Notebook, name: str, text: str) -> Any:
     if "str" in kinds:
         return text
     wanted = " or ".join(sorted(kinds)).replace("NoneType", "None")
-    default = notebook.defaults[name]
-    raise TypeError(f"-p {name} of {notebook.name} must be {wanted} (its default is {default!r}), got {text!r}")
+    default = f"-p {name}='{notebook.defaults[name]!r}'"
+    raise TypeError(f"-p {name} of {notebook.name} must be {wanted} (its default is {default}), got {text!r}")
 
 
 def _check_value(name: str, value: Any) -> None:

@@ -203,8 +203,36 @@ def test_a_film_of_the_growing_mask_comes_on_request(picture: Path, tmp_path: Pa
         assert film.n_frames == 5
 
 
+def test_a_class_that_the_network_hardly_sees_is_said_so_and_what_was_found_is_named(
+    picture: Path, planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    words = ["--preset", "brief", "--out", tmp_path, "--page"]
+    assert run(picture, "--target", "other", *words) == 0
+    said = capsys.readouterr()
+    assert re.search(r"inrexp: the network gives 'other' p = 0\.0\d* and 'stripes' 0.9\d: half of so little", said.err)
+    assert "stripes.v1_*.png, " in said.out
+    assert "stripes.v1.json, " in said.out
+    assert said.out.endswith("stripes.v1.html\n")
+    assert run(picture, "--target", "stripes", *words) == 0
+    said = capsys.readouterr()
+    assert "hardly anything" not in said.err
+    kept, at = re.search(r"\(the most is ([\d.e-]+), at ([\d.]+); another --seed may do better\)", said.out).groups()
+    found = Explanation.load(tmp_path / "stripes.v1.safetensors", classifier=planted.classifier)
+    assert found.smallest_area() is None
+    assert float(found.probability(found.searched_areas).max()) == pytest.approx(float(kept), abs=0.006)
+    assert 0.1 <= float(at) <= 0.4
+    page = (tmp_path / "stripes.v1.html").read_text()
+    assert "so there is no a*" in page
+    assert "the diamond on the curve" not in page
+
+
 def test_unknown_words_are_refused_by_the_parser(capsys: pytest.CaptureFixture):
-    for words in (["explain", "--preset", "fastest"], ["explode"], ["explain", "--seed", "one"]):
+    for words in (
+        ["explain", "--preset", "fastest"],
+        ["explode"],
+        ["explain", "--seed", "one"],
+        ["explain", "--area", "15%"],
+    ):
         with pytest.raises(SystemExit) as caught:
             cli.main(words)
         assert caught.value.code == 2

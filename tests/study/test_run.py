@@ -161,6 +161,7 @@ def test_iterations_start_from_the_seeds_of_algorithm_1(monkeypatch: pytest.Monk
     assert not np.array_equal(first.masks, second.masks)
 
 
+@pytest.mark.slow
 def test_killed_three_times_at_random_and_resumed_equals_the_uninterrupted_run(whole: Path, tmp_path: Path):
     generator = random.Random(6)
     for rows in sorted(generator.sample(range(1, 22), 3)):
@@ -218,6 +219,7 @@ def test_two_processes_share_the_work_and_do_none_of_it_twice(whole: Path, tmp_p
     assert table(tmp_path) == table(whole)
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_what_is_finished_and_the_next_run_goes_on(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -239,6 +241,7 @@ def test_a_full_disk_keeps_what_is_finished_and_the_next_run_goes_on(
     assert table(tmp_path) == table(whole)
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_grow_keeps_what_is_finished(whole: Path, tmp_path: Path):
     resource = pytest.importorskip("resource")
 
