@@ -29,7 +29,7 @@ def recorded(classifier: Classifier, shape: tuple[int, int, int, int]) -> Classi
     images = torch.zeros(shape, device=classifier.device, dtype=classifier.dtype).to(memory_format=layout)
     own = copy.copy(classifier)
     try:
-        with frozen(classifier.model), warnings.catch_warnings():
+        with frozen(classifier.model), torch.cuda.device(classifier.device), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about the streams that a recording changes
             own.model = _Recorded(classifier.model, images.requires_grad_())
     except Exception as error:  # a model may wait for the GPU, or choose its way by what it sees
@@ -51,5 +51,6 @@ class _Recorded(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if images.shape == self.shape and images.requires_grad and torch.is_grad_enabled():
-            return cast(torch.Tensor, self.replay(images))
+            with torch.cuda.device(images.device):  # of several, another one may be the current
+                return cast(torch.Tensor, self.replay(images))
         return self.model(images)
