@@ -99,7 +99,7 @@ def _pairs(classifier: Classifier, image: torch.Tensor) -> list[tuple[nn.Conv2d,
     """Pairs of a convolution and the batch norm that takes its output, both called exactly once in a pass."""
     made: list[tuple[nn.Module, torch.Tensor]] = []  # each convolution's output, kept alive so that `is` can compare it
     taken: list[tuple[nn.Module, torch.Tensor]] = []
-    free = [layer for layer in classifier.model.modules() if not _hooked(layer)]
+    free = [layer for layer in classifier.model.modules() if not hooked(layer)]
     handles = [
         layer.register_forward_hook(lambda layer, given, output: made.append((layer, output)))
         for layer in free
@@ -118,7 +118,8 @@ def _pairs(classifier: Classifier, image: torch.Tensor) -> list[tuple[nn.Conv2d,
     return [pair for pair in pairs if all(calls.count(layer) == 1 for layer in pair)]  # type: ignore[misc]
 
 
-def _hooked(layer: nn.Module) -> bool:
+def hooked(layer: nn.Module) -> bool:
+    """Whether something looks on while the layer runs."""
     return any((layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks))
 
 

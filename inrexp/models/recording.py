@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from inrexp.models.classifier import Classifier, frozen
+from inrexp.models.folding import hooked
 
 LARGEST = 16  # pictures a pass; more keep the GPU busy without a recording, which holds a pass's memory
 
@@ -20,22 +21,25 @@ def recorded(classifier: Classifier, shape: tuple[int, int, int, int]) -> Classi
     """The classifier with passes, forward and backward, over images of this shape (n, 3, h, w) recorded.
 
     Other shapes run as before. The scores of a recorded pass are overwritten by the next one.
-    The classifier itself is returned where there is nothing to gain: without a GPU, for more than `LARGEST` pictures,
-    for a compiled model and, with a warning, for a model that cannot be recorded.
+    The classifier itself is returned without a GPU, for more than `LARGEST` pictures, for a compiled model, for one
+    with hooks, which no replay would call, and, with a warning, for a model that cannot be recorded.
     """
-    if classifier.device.type != "cuda" or shape[0] > LARGEST or hasattr(classifier.model, "_orig_mod"):
+    model = classifier.model
+    if classifier.device.type != "cuda" or shape[0] > LARGEST or hasattr(model, "_orig_mod"):
+        return classifier
+    if any(hooked(layer) for layer in model.modules()):
         return classifier
     layout = torch.channels_last if classifier.channels_last else torch.contiguous_format
     images = torch.zeros(shape, device=classifier.device, dtype=classifier.dtype).to(memory_format=layout)
     own = copy.copy(classifier)
     try:
-        with frozen(classifier.model), torch.cuda.device(classifier.device), warnings.catch_warnings():
+        with frozen(model), torch.cuda.device(classifier.device), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about the streams that a recording changes
-            own.model = _Recorded(classifier.model, images.requires_grad_())
+            own.model = _Recorded(model, images.requires_grad_())
     except Exception as error:  # a model may wait for the GPU, or choose its way by what it sees
         warnings.warn(
             f"The passes of {classifier.name} cannot be recorded as a CUDA graph ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}). The fit runs without, and is slower.",
+            f"{str(error).partition(chr(10))[0]}). The fit runs without, and is slower.",
             stacklevel=2,
         )
         return classifier

@@ -49,12 +49,14 @@ def test_a_recorded_pass_gives_the_scores_and_the_gradient_of_the_pass(planted: 
 
 @pytest.mark.gpu
 @on_cuda
-def test_large_passes_and_compiled_models_are_not_recorded(planted: Planted):
+def test_large_passes_and_compiled_or_hooked_models_are_not_recorded(planted: Planted):
     classifier = on_the_gpu(planted).classifier
     assert recorded(classifier, (LARGEST + 1, *planted.image.shape[1:])) is classifier
     compiled = copy.copy(classifier)
     compiled.model = torch.compile(classifier.model)  # type: ignore[assignment]
     assert recorded(compiled, (1, *planted.image.shape[1:])) is compiled
+    classifier.model.head.register_forward_hook(lambda layer, given, scores: None)
+    assert recorded(classifier, (1, *planted.image.shape[1:])) is classifier
 
 
 class Waiting(nn.Module):
