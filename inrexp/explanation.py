@@ -21,7 +21,7 @@ from inrexp.paper.fit import Fitted, make_source
 from inrexp.paper.lattice import MaskLattice
 from inrexp.paper.masks import MaskSource
 from inrexp.paper.outcome import Outcome
-from inrexp.paper.settings import FitConfig, from_plain, plain
+from inrexp.paper.settings import FitConfig, from_plain
 
 FORMAT = 2  # 1 had flat settings
 SAME = 0.02  # in probability; machines and versions of torch differ by less
@@ -143,7 +143,7 @@ class Explanation(Attribution):
         facts = {
             "format": FORMAT,
             "target": dataclasses.asdict(self.target),
-            "config": plain(self.config),
+            "config": dataclasses.asdict(self.config),
             "outcome": dataclasses.asdict(self.outcome),
             "classifier": self.classifier_name,
             **{name: getattr(self, name) for name in ("seed", "seconds", "unmasked", "versions")},

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from inrexp.attribution import Attribution
-from inrexp.paper.settings import FitConfig, plain
+from inrexp.paper.settings import FitConfig
 
 NO_OPTION = ("seed", "progress", "callback", "batch", "saliency")  # keywords that are no options of a study
 ANSWERS = ("masks", "map")
@@ -115,7 +115,7 @@ class Method:
         Raises ValueError for an option that JSON cannot hold.
         """
         options = self.checked(chosen)
-        found = {"fit": plain(self.config(**options))} if self.config is not None else options
+        found = {"fit": dataclasses.asdict(self.config(**options))} if self.config is not None else options
         try:
             json.dumps(found)
         except TypeError as error:

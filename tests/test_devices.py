@@ -119,11 +119,10 @@ def test_the_check_can_fail(cuda: Elsewhere):
         SHORT,
         dataclasses.replace(SHORT, sharpness=Growth(2.0, 8.0), perturbation="fade", reward="log_probability"),
         dataclasses.replace(SHORT, source=dataclasses.replace(SHORT.source, outputs=2)),
-        dataclasses.replace(SHORT, sharpness=Growth(2.0, 8.0), source=dataclasses.replace(SHORT.source, reach=1)),
         dataclasses.replace(SHORT, source=dataclasses.replace(SHORT.source, grid="pixel", hidden=8)),
         dataclasses.replace(EXTREMAL_PERTURBATION, steps=2, source=LatticeSettings(areas=(0.1, 0.3))),
     ],
-    ids=["field", "sharp", "outputs", "chosen", "pixel", "extremal"],
+    ids=["field", "sharp", "outputs", "pixel", "extremal"],
 )
 def test_a_fit_stays_on_its_device(cuda: Elsewhere, config: FitConfig):
     baseline = torch.zeros(1, 1, 112, 112)  # as a reader hands it over, on the CPU

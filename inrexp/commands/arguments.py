@@ -13,7 +13,6 @@ PRESETS = (
     "crisp",
     "draft",
     "crisp_random",
-    "crisp_chosen",
     "paper",
     "paper_lattice",
     "extremal_perturbation",

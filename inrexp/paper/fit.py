@@ -11,7 +11,6 @@ from tqdm.auto import tqdm
 from inrexp.models.classifier import Classifier, frozen
 from inrexp.models.folding import folded
 from inrexp.models.recording import recorded
-from inrexp.paper.choice import choose
 from inrexp.paper.inr import MaskField
 from inrexp.paper.lattice import MaskLattice
 from inrexp.paper.masks import RANKED, MaskSource, area_level, sharpen
@@ -157,9 +156,6 @@ class _Group:
                             callback(done, report, self.source)
                         if not alive.any():
                             break
-                if isinstance(self.source, MaskField) and self.source.settings.reach and alive.any():
-                    bar.set_description(f"{title}, choosing masks")
-                    choose(self.source, self.kept)
             except (KeyboardInterrupt, Cancelled):
                 self.stopped = Outcome("interrupted", step=done)
         finite = [torch.isfinite(parameter.detach()).flatten(1).all(1) for parameter in parameters]
@@ -215,13 +211,6 @@ class _Group:
             penalty = area_penalty(ranked.flatten(0, 1)[:, None], areas.flatten()).view(problems, k)
             terms = torch.stack([row.mean(1) for row in (value, p, penalty, areas)])
         return value.sum(1), terms
-
-    def kept(self, masks: torch.Tensor) -> torch.Tensor:
-        """The probability under masks (p, k, 1, h, w), beside a baseline under what they add to it.  Returns (p, k)."""
-        added = masks if self.baseline is None else masks * (1 - self.baseline.expand_as(masks))
-        scores = self.classifier.scores(self.shown(added).flatten(0, 1), normalised=True)
-        target = self.target.repeat_interleave(masks.shape[1], 0)
-        return reward(scores, target, "probability", self.classifier.activation).view(masks.shape[:2])
 
     def _level(self, values: torch.Tensor, areas: torch.Tensor, step: int, beta: float) -> torch.Tensor | None:
         """The level of the sharpening, on its way from 1/2 to the area's own.

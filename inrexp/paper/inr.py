@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from inrexp.paper.masks import MaskSource
-from inrexp.paper.settings import CHOICES, FieldSettings
+from inrexp.paper.settings import FieldSettings
 from inrexp.paper.smallest_area import PAPER_AREAS
 from inrexp.paper.smoothing import STEP, lattice_size, resize, smooth_max_lattice, smooth_max_pixels, to_pixels
 from inrexp.seeds import generator
@@ -62,7 +62,6 @@ class MaskField(MaskSource):
 
     settings: FieldSettings
     points: torch.Tensor
-    conditions: torch.Tensor
 
     def __init__(
         self,
@@ -90,9 +89,6 @@ class MaskField(MaskSource):
             stacked = torch.stack(drawn)  # (p, fan_in + 1, fan_out)
             self.weights.append(nn.Parameter(stacked[:, :-1].clone()))
             self.biases.append(nn.Parameter(stacked[:, -1:].clone()))
-        if settings.reach:
-            own = torch.linspace(*self.area_range, CHOICES)
-            self.register_buffer("conditions", own.repeat(len(seeds), 1))  # (p, CHOICES), as `choice.choose` sets them
         with torch.no_grad():
             self.biases[-1] += settings.bias
             if settings.outputs > 1:
@@ -128,15 +124,6 @@ class MaskField(MaskSource):
         inside = [math.ceil(2 * side / STEP) for side in self.size]  # the last cells may reach past the picture
         mask = to_pixels(coarse, self.size)
         return mask.reshape(problems, k, 1, *self.size), coarse[..., : inside[0], : inside[1]].reshape(problems, k, -1)
-
-    def conditions_of(self, areas: torch.Tensor) -> torch.Tensor:
-        if not self.settings.reach:
-            return areas
-        low, high = self.area_range
-        place = ((areas - low) / (high - low) * (CHOICES - 1)).clamp(0, CHOICES - 1)
-        below = place.long().clamp(max=CHOICES - 2)
-        share = place - below
-        return (1 - share) * self.conditions.gather(1, below) + share * self.conditions.gather(1, below + 1)
 
     def output(self, index: int) -> "MaskField":
         """One of the outputs as a field of its own, detached and copied."""

@@ -36,14 +36,10 @@ class MaskSource(nn.Module):
     def forward(self, areas: torch.Tensor) -> torch.Tensor:
         """areas (p, k), on any device -> masks (p, k, 1, h, w)."""
         areas = areas.to(next(self.parameters()))
-        mask = self.soft(self.conditions_of(areas))[0]
+        mask = self.soft(areas)[0]
         if not self.hard:
             return mask
         return keep_largest(mask.flatten(0, 1), areas.repeat_interleave(self.outputs, 1).flatten()).view_as(mask)
-
-    def conditions_of(self, areas: torch.Tensor) -> torch.Tensor:
-        """The areas (p, k) whose masks are taken for these; a field may have chosen others (`choice`)."""
-        return areas
 
     def project(self) -> None:
         """Bring parameters back into their range after an optimiser's step."""

@@ -81,8 +81,6 @@ PRESETS: dict[str, FitConfig] = {
             area_weight=Growth(1.0, 300.0, until=0.8),
             start=None,
         ),
-        # Each area's mask is then the best of its own and three neighbours' on either side, cut to it.
-        dataclasses.replace(CRISP, name="crisp_chosen", source=dataclasses.replace(SMOOTH, reach=3)),
         PAPER,
         # The paper's numbers with the field evaluated on the filter's own lattice, a tenth of the cost. It is not the
         # same loss: a field of scale 6 holds detail between the taps, and its masks differ by 0.08 to 0.10 on average.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -14,7 +14,6 @@ from inrexp.paper.smallest_area import PAPER_AREAS
 FEATURES = ("gaussian", "octaves", "none")
 OPTIMISERS = ("adam", "sgd")
 STARTS = ("grad_cam", "saliency")
-CHOICES = 15  # areas, evenly over the range, whose masks are chosen among neighbours where a field has a reach
 
 
 def _check(section: object, checks: dict[str, tuple[bool, str]]) -> None:
@@ -117,8 +116,6 @@ class FieldSettings:
     feature_count: sines and cosines together.  octaves: powers of two for each coordinate; the other reading of "six".
     layers, hidden: hidden layers and their width.  bias: where the output's bias starts; 0 puts the mask near 1/2.
     outputs: masks for each area, one explanation each (beyond the paper); eq. 4 has one.
-    reach: how many neighbours on either side of an area its mask may be taken from once the field is fitted, of
-        `CHOICES` areas evenly over the range (`choice`, beyond the paper); 0 takes its own.
     """
 
     grid: str | int = "pixel"
@@ -131,7 +128,6 @@ class FieldSettings:
     hidden: int = 256
     bias: float = 0.0
     outputs: int = 1
-    reach: int = 0
 
     def __post_init__(self) -> None:
         on_grid = self.grid in ("pixel", "lattice") or (isinstance(self.grid, int) and self.grid >= 2)
@@ -145,7 +141,6 @@ class FieldSettings:
                 "layers": (self.layers >= 1, "1 or more"),
                 "hidden": (self.hidden >= 1, "1 or more"),
                 "outputs": (self.outputs >= 1, "1 or more"),
-                "reach": (0 <= self.reach < (CHOICES if self.outputs == 1 else 1), "0 to 14, 0 for several outputs"),
             },
         )
 
@@ -233,10 +228,7 @@ class FitConfig:
                 "areas_per_step": (self.areas_per_step >= 1, "1 or more"),
                 "area_range": (0 < low < high <= 1, "(low, high) with 0 < low < high <= 1"),
                 "area_weight": (self.area_weight.start > 0, "above 0"),
-                "sharpness": (
-                    self.sharpness.start > 0 if self.sharpness else not getattr(self.source, "reach", 0),
-                    "above 0, or None for a source without reach: soft masks are not cut to their area",
-                ),
+                "sharpness": (self.sharpness is None or self.sharpness.start > 0, "above 0, or None"),
                 "level": (
                     self.level is None or (self.sharpness is not None and 0 <= self.level[0] < self.level[1] <= 1),
                     "two shares of the steps, the first below the second, for masks with a sharpness, or None",
@@ -272,25 +264,20 @@ class FitConfig:
 
     @property
     def passes(self) -> int:
-        """Classifier passes of a whole fit of one problem; those of the choice are forward only."""
-        reach = getattr(self.source, "reach", 0)
-        return self.steps * self.masks_per_step + (CHOICES * (2 * reach + 1) - reach * (reach + 1) if reach else 0)
-
-
-def plain(config: FitConfig) -> dict[str, Any]:
-    """The settings as values that JSON can hold.  A `reach` of 0 is left out: rows from before it keep their keys."""
-    values = asdict(config)
-    values["source"] = {name: value for name, value in values["source"].items() if name != "reach" or value}
-    return values
+        """Classifier passes of a whole fit of one problem."""
+        return self.steps * self.masks_per_step
 
 
 def from_plain(values: dict[str, Any]) -> FitConfig:
-    """The settings that `plain` and JSON made plain.  Raises TypeError for fields that there are not."""
+    """The settings that `dataclasses.asdict` and JSON made plain.  Raises TypeError for fields that there are not."""
+    values = dict(values)
     source = FieldSettings if "grid" in values["source"] else LatticeSettings
     sections: dict[str, Any] = {"source": source, "descent": Descent}
     sections |= dict.fromkeys((one.name for one in fields(FitConfig) if "Growth" in str(one.type)), Growth)
-    made = {n: section(**{k: _tupled(v) for k, v in values[n].items()}) for n, section in sections.items() if values[n]}
-    return FitConfig(**{key: _tupled(value) for key, value in (values | made).items()})
+    for name, section in sections.items():
+        if values[name] is not None:
+            values[name] = section(**{key: _tupled(value) for key, value in values[name].items()})
+    return FitConfig(**{key: _tupled(value) for key, value in values.items()})
 
 
 def _tupled(value: Any) -> Any:

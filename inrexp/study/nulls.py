@@ -5,6 +5,7 @@ seeds, or on anything else that changes a mask, needs these nulls beside it. `be
 writes data/results/nulls.csv.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from inrexp.metrics import pairwise_iou
 from inrexp.models.classifier import Classifier
 from inrexp.paper.masks import keep_largest
 from inrexp.paper.presets import named
-from inrexp.paper.settings import FitConfig, plain
+from inrexp.paper.settings import FitConfig
 from inrexp.seeds import generator
 from inrexp.study.plan import digest_of
 from inrexp.study.scores import sound, status_of
@@ -105,7 +106,7 @@ def run_nulls(
     """
     out, config = Path(out), named(preset)
     done = pd.read_csv(out, dtype={"fit": str}) if out.is_file() else pd.DataFrame(columns=COLUMNS)
-    settings = json.dumps([plain(config), digest_of(classifier)], sort_keys=True)
+    settings = json.dumps([dataclasses.asdict(config), digest_of(classifier)], sort_keys=True)
     for sample in tqdm(samples, unit="picture", disable=not progress):
         fit = hashlib.sha256((settings + sample.digest(classifier)).encode()).hexdigest()[:12]
         if fit in set(done["fit"]):

@@ -63,7 +63,6 @@ def on_lattices(preset: str) -> FitConfig:
 MASKS = 4000  # of RISE: half of those published
 SETTINGS = {
     "crisp": Setting("inr"),
-    "crisp, chosen among neighbours": Setting("inr", {"preset": "crisp_chosen"}),
     "crisp, half the passes": Setting("inr", {"steps": PRESETS["crisp"].steps // 2}),
     "crisp, random start": Setting("inr", {"preset": "crisp_random"}),
     "crisp, random start, level at 1/2": Setting("inr", {"preset": HALF}),

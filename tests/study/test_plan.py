@@ -8,7 +8,6 @@ from test_run import PLAN, PLANTED, planted_dataset
 
 from inrexp.models.classifier import Classifier
 from inrexp.paper.presets import PRESETS
-from inrexp.paper.settings import plain
 from inrexp.study.plan import Job, StudyPlan, tasks_of
 from inrexp.study.store import key_of
 
@@ -86,7 +85,7 @@ def test_plans_that_cannot_be_run_are_refused(change: dict, message: str):
 
 def test_settings_hold_every_value_of_a_fit_and_every_option_of_another_method():
     fit = StudyPlan(options={"inr": {"preset": "paper"}}).settings("inr")["fit"]
-    assert fit == plain(PRESETS["paper"])
+    assert fit == dataclasses.asdict(PRESETS["paper"])
     assert StudyPlan().settings("rise")["masks"] == 8000
     assert StudyPlan(dataset="voc07").settings("grad_cam")["map_cut"] == 0.5
     assert StudyPlan(dataset="imagenet-s50").settings("grad_cam")["map_cut"] == 0.2
