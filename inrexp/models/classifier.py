@@ -259,10 +259,14 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _near(wanted: str, known: Sequence[str]) -> str:
-    lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(wanted.lower(), lower, n=4, cutoff=0.5)
-    close += [key for key in lower if wanted.lower() in key and key not in close][: 4 - len(close)]
-    return f"; did you mean {', '.join(repr(lower[key]) for key in close)}?" if close else ""
+    """Up to four labels that are like the wanted one as a whole, hold it, or hold a word that is like it."""
+    lower, wanted = {name.lower(): name for name in known}, wanted.lower()
+    words = sorted({word for name in lower for word in name.split()})
+    like = difflib.get_close_matches(wanted, words, n=2, cutoff=0.75)
+    close = [*difflib.get_close_matches(wanted, lower, n=4, cutoff=0.7), *(name for name in lower if wanted in name)]
+    close += [name for word in like for name in lower if word in name.split()]
+    names = ", ".join(repr(lower[name]) for name in list(dict.fromkeys(close))[:4])
+    return f"; did you mean {names}?" if names else f": Classifier.labels lists all {len(known)}"
 
 
 def to_image(picture: Image.Image, *, size: tuple[int, int], resize: int, interpolation: str) -> torch.Tensor:

@@ -152,7 +152,7 @@ def labels(figure: Figure) -> list[Text]:
 
 
 def overlapping(figure: Figure) -> list[tuple[str, str]]:
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     boxes = [(text.get_text(), text.get_window_extent().padded(-0.5)) for text in labels(figure)]
     return [(a, b) for (a, first), (b, second) in combinations(boxes, 2) if first.overlaps(second)]
 
