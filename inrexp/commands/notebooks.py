@@ -5,6 +5,7 @@ import difflib
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,7 +184,8 @@ def _value(notebook: Notebook, name: str, text: str) -> Any:
     if "str" in kinds:
         return text
     wanted = " or ".join(sorted(kinds)).replace("NoneType", "None")
-    default = f"-p {name}='{notebook.defaults[name]!r}'"
+    default = notebook.defaults[name]
+    default = f"-p {name}={shlex.quote(json.dumps(default) if isinstance(default, list) else repr(default))}"
     raise TypeError(f"-p {name} of {notebook.name} must be {wanted} (its default is {default}), got {text!r}")
 
 

@@ -69,7 +69,7 @@ def test_parameters_are_read_as_the_type_of_their_default(tiny: notebooks.Notebo
         ({"STEP": "20"}, LookupError, r"no parameter 'STEP' \(near it: STEPS\); it has STEPS, RATE, NAME, AREAS"),
         ({"STEPS": "many"}, TypeError, "STEPS of tiny must be None or int .*, got 'many'"),
         ({"STEPS": "True"}, TypeError, "STEPS"),
-        ({"AREAS": "0.1"}, TypeError, "AREAS of tiny must be list"),
+        ({"AREAS": "0.1"}, TypeError, r"AREAS of tiny must be list \(its default is -p AREAS='\[0.1, 0.2\]'\)"),
         ({"AREAS": "[15]"}, ValueError, "AREAS takes fractions of the picture, such as 0.15 for 15 %, got"),
         ({"AREAS": "['a tenth']"}, ValueError, "AREAS takes fractions"),
         ({"QUICK": "False"}, ValueError, "use --full"),
