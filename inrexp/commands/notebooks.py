@@ -134,10 +134,7 @@ def settings(notebook: Notebook, given: Mapping[str, str], *, device: str | None
         from inrexp.models.registry import choose_device
 
         values["DEVICE"] = str(choose_device(device))
-    chosen = {name: _value(notebook, name, text) for name, text in given.items()}
-    for name, value in chosen.items():
-        _check_value(name, value)
-    return values | chosen
+    return values | {name: _meant(notebook, name, _value(notebook, name, text)) for name, text in given.items()}
 
 
 def lacking(notebook: Notebook, values: Mapping[str, Any]) -> str:
@@ -189,8 +186,8 @@ def _value(notebook: Notebook, name: str, text: str) -> Any:
     raise TypeError(f"-p {name} of {notebook.name} must be {wanted} (its default is {default}), got {text!r}")
 
 
-def _check_value(name: str, value: Any) -> None:
-    """What every notebook means by these names, checked before a kernel starts.
+def _meant(notebook: Notebook, name: str, value: Any) -> Any:
+    """What every notebook means by these names, checked before a kernel starts; the reader's files by their whole path.
 
     Raises ValueError for an area that is no fraction, FileNotFoundError for a picture, LookupError for a preset that
     there is not.
@@ -198,14 +195,23 @@ def _check_value(name: str, value: Any) -> None:
     several = value if isinstance(value, list) else [value]
     if name in ("AREA", "AREAS") and not all(isinstance(one, int | float) and 0 < one <= 1 for one in several):
         raise ValueError(f"-p {name} takes fractions of the picture, such as 0.15 for 15 %, got {value}")
-    if name in ("PICTURE", "PICTURES"):
-        from inrexp.datasets.pictures import picture_path
-
-        for picture in several:
-            picture_path(picture)
     if name == "PRESET" and value not in PRESETS:
         near = _near(value, list(PRESETS))
         raise LookupError(f"-p PRESET: no preset named {value!r}{near}; there are {', '.join(PRESETS)}")
+    if name in ("PICTURE", "PICTURES"):
+        found = [_picture(notebook, one) for one in several]
+        return found if isinstance(value, list) else found[0]
+    return value
+
+
+def _picture(notebook: Notebook, source: str) -> str:
+    """A packaged name as it is; a file by its whole path, counted from here or else from the notebook's folder."""
+    from inrexp.datasets.pictures import picture_path
+
+    beside = notebook.path.parent / source
+    found = beside if beside.is_file() and not Path(source).is_file() else Path(source)
+    path = picture_path(found if found.is_file() else source)
+    return str(path.absolute()) if found.is_file() else source
 
 
 def _near(name: str, names: list[str]) -> str:

@@ -94,6 +94,18 @@ def test_what_every_notebook_means_by_a_name_is_checked_before_it_runs(given: di
         notebooks.settings(notebooks.find("fig3", notebooks.notebooks()), given)
 
 
+def test_a_picture_of_the_reader_s_is_found_from_where_the_command_runs(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    Image.new("RGB", (32, 32)).save("mine/cat.png")
+    fig3 = notebooks.find("fig3", notebooks.notebooks())
+    values = notebooks.settings(fig3, {"PICTURES": "['monarch', 'mine/cat.png']"})
+    assert values == {"PICTURES": ["monarch", str(tmp_path / "mine" / "cat.png")]}
+    beside = notebooks.settings(fig3, {"PICTURES": "['../data/pictures/monarch.jpg']"})["PICTURES"]
+    assert Path(beside[0]).is_absolute()
+    assert Path(beside[0]).is_file()
+
+
 def test_a_full_run_takes_what_full_says_and_then_what_the_reader_says(tiny: notebooks.Notebook):
     values = notebooks.settings(tiny, {"RATE": "3.0"}, full=True, device="cpu")
     assert values == {"QUICK": False, "RATE": 3.0, "AREAS": [0.1], "DEVICE": "cpu"}
