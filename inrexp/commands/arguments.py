@@ -62,7 +62,8 @@ def check_methods(names: Sequence[str], plugins: Sequence[Path]) -> None:
     unknown = [name for name in names if name not in METHODS]
     if unknown and not plugins:
         raise ValueError(
-            f"--methods must be some of {', '.join(METHODS)}, got {', '.join(unknown)}: one of your own needs --plugin"
+            f"--methods must be some of {', '.join(METHODS)}, got {', '.join(map(repr, unknown))}: one of your own "
+            "needs --plugin"
         )
 
 

@@ -97,9 +97,9 @@ def run(
 
 
 def _run_with(values: Mapping[str, Any]) -> str:
-    """The first words of a copy that was run with other parameters than the committed notebook."""
+    """The first words of a copy in which parameters were set."""
     given = ", ".join(f"`{name} = {value!r}`" for name, value in values.items())
-    return f"**Run with {given}.** What the text below says was seen is about the committed run, not about this one."
+    return f"**Run with {given}.** The text below describes the committed run, not this one."
 
 
 def run_in_place(notebook: Notebook, *, timeout: float) -> None:

@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     low, high = found.area_range
     searched = found.searched_areas
     kept, at = max(zip(found.probability(searched).tolist(), searched, strict=True))
-    area = options.area or suffices or at
+    area = options.area or suffices or (at if found.explains else high)
     stem = options.out / Path(options.picture).stem
     overlay, strip = figures.overlay(*figures.shown(found, [area])), figures.area_strip(figures.shown(found, areas))
     made_by = figures.made_by(found, pictures=[options.picture])
@@ -100,12 +100,16 @@ def run(options: argparse.Namespace) -> int:
         from inrexp.widgets.page import write_explanation
 
         write_explanation(f"{stem}.html", found, picture, footer=credit_of([options.picture]))
-    answer = (
-        f"a* = {suffices:.3g}"
-        if suffices
-        else f"no area from {low:g} to {high:g} keeps p at {found.threshold:.2f} (the most is {_probability(kept)}, at "
-        f"{at:.3g}; another --seed may do better)"
-    )
+    if suffices:
+        answer = f"a* = {suffices:.3g}"
+    elif not found.explains:
+        answer = "no a*"
+    else:
+        hint = "; another --seed may do better" if found.config.is_field else ""
+        answer = (
+            f"no area from {low:g} to {high:g} keeps p at {found.threshold:.2f} (the most is {_probability(kept)}, at "
+            f"{at:.3g}{hint})"
+        )
     if found.blank >= found.threshold:
         answer += f", which says nothing: with nothing kept p = {found.blank:.2g}"
     kinds = ("_*.png", ".json", ".safetensors", *[".html"] * options.page, *[".webp"] * options.animate)
@@ -162,9 +166,10 @@ def _say_if_weak(classifier: "Classifier", picture: "Image.Image", wanted: str |
     target = classifier.target(wanted, image)
     p, (_, first, its) = float(classifier.probability(image, target)), classifier.top(image, 1)[0]
     if p < WEAK:
+        instead = "" if first == target.label else f" ({first!r} {its:.2f})"
         print(
-            f"inrexp: the network gives {target.label!r} p = {_probability(p)} and {first!r} {its:.2f}: half of so "
-            "little says hardly anything about a mask",
+            f"inrexp: the network gives {target.label!r} p = {_probability(p)}{instead}. A mask that keeps half of so "
+            "little says hardly anything",
             file=sys.stderr,
         )
 

@@ -134,7 +134,7 @@ def settings(notebook: Notebook, given: Mapping[str, str], *, device: str | None
         from inrexp.models.registry import choose_device
 
         values["DEVICE"] = str(choose_device(device))
-    return values | {name: _meant(notebook, name, _value(notebook, name, text)) for name, text in given.items()}
+    return values | {name: _checked(notebook, name, _value(notebook, name, text)) for name, text in given.items()}
 
 
 def lacking(notebook: Notebook, values: Mapping[str, Any]) -> str:
@@ -186,19 +186,25 @@ def _value(notebook: Notebook, name: str, text: str) -> Any:
     raise TypeError(f"-p {name} of {notebook.name} must be {wanted} (its default is {default}), got {text!r}")
 
 
-def _meant(notebook: Notebook, name: str, value: Any) -> Any:
-    """What every notebook means by these names, checked before a kernel starts; the reader's files by their whole path.
+def _checked(notebook: Notebook, name: str, value: Any) -> Any:
+    """The value of a parameter whose name means the same in every notebook, checked before a kernel starts.
 
+    AREA and AREAS are fractions, PRESET, PRESETS and EP_PRESET names of presets; of PICTURE and PICTURES a file of the
+    reader's is returned by its whole path. Other values come back as they are.
     Raises ValueError for an area that is no fraction, FileNotFoundError for a picture, LookupError for a preset that
     there is not.
     """
     several = value if isinstance(value, list) else [value]
-    if name in ("AREA", "AREAS") and not all(isinstance(one, int | float) and 0 < one <= 1 for one in several):
+    if name in ("AREA", "AREAS", "PICTURES", "PRESETS") and not several:
+        raise ValueError(f"-p {name} takes one or more, got an empty list")
+    if name in ("AREA", "AREAS") and not all(type(one) in (int, float) and 0 < one <= 1 for one in several):
         raise ValueError(f"-p {name} takes fractions of the picture, such as 0.15 for 15 %, got {value}")
-    if name == "PRESET" and value not in PRESETS:
-        near = _near(value, list(PRESETS))
-        raise LookupError(f"-p PRESET: no preset named {value!r}{near}; there are {', '.join(PRESETS)}")
-    if name in ("PICTURE", "PICTURES"):
+    if name in ("PRESET", "PRESETS", "EP_PRESET"):
+        for one in several:
+            if one not in PRESETS:
+                near = _near(str(one), list(PRESETS))
+                raise LookupError(f"-p {name}: no preset named {one!r}{near}; there are {', '.join(PRESETS)}")
+    if name in ("PICTURE", "PICTURES") and all(isinstance(one, str) for one in several):  # 13 counts its PICTURES
         found = [_picture(notebook, one) for one in several]
         return found if isinstance(value, list) else found[0]
     return value

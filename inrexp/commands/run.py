@@ -101,8 +101,7 @@ def _run(
             arguments,
             processes=min(processes, len(chosen)),
             figures=apart or Path(os.environ.get("INREXP_FIGURES") or chosen[0].path.parent.parent / "figures"),
-            # as the committed notebooks ran: more threads round differently, and so give other masks
-            environment={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")} if device == "cpu" else {},
+            environment={"OMP_NUM_THREADS": _threads(len(chosen))} if device == "cpu" else {},
             after=lambda one: None if options.in_place else _noted(one, execution.copy_of(one.notebook, folder)),
         )
     finally:
@@ -113,8 +112,8 @@ def _run(
     failed = [record.notebook.name for record in records if record.status == "failed"]
     if failed:
         raise RuntimeError(
-            f"{len(failed)} of {len(records)} notebooks failed: {', '.join(failed)}; their lines say why. When that is "
-            f"mended, run `inrexp run {' '.join(failed)}` again with your options; where a cell took too long, with "
+            f"{len(failed)} of {len(records)} notebooks failed: {', '.join(failed)}; their lines say why. Then run "
+            f"`inrexp run {' '.join(failed)}` again with your options; where a cell took too long, with "
             f"--execution-timeout {4 * timeout:g}"
         )
     return 0
@@ -142,6 +141,11 @@ def _in_place(notebook: notebooks.Notebook, values: dict, folder: Path, timeout:
     from inrexp.commands import execution
 
     execution.run_in_place(notebook, timeout=timeout)
+
+
+def _threads(notebooks: int) -> str:
+    """One, as the committed notebooks ran: more round differently, and so give other masks. Who runs one may ask."""
+    return "1" if notebooks > 1 else os.environ.get("OMP_NUM_THREADS", "1")
 
 
 def _cores() -> int:

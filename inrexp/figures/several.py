@@ -20,7 +20,7 @@ NARROW = 4  # panels across; with more, a title's facts stand below each other
 OVERLAP = "Overlap: the share of a mask that lies on earlier ones, where there is any."
 SOFT = (
     "The area over a mask is the smallest at which it keeps the class as it was fitted, with values between 0 and 1. "
-    "Drawn, and judged by p, is that mask cut to 0 and 1."
+    "The outline and p are of that mask cut to 0 and 1."
 )
 
 

@@ -263,10 +263,11 @@ def _near(wanted: str, known: Sequence[str]) -> str:
     lower, wanted = {name.lower(): name for name in known}, wanted.lower()
     words = sorted({word for name in lower for word in name.split()})
     like = difflib.get_close_matches(wanted, words, n=2, cutoff=0.75)
-    close = [*difflib.get_close_matches(wanted, lower, n=4, cutoff=0.7), *(name for name in lower if wanted in name)]
+    close = [name for name in lower if wanted and wanted in name]
+    close += difflib.get_close_matches(wanted, lower, n=4, cutoff=0.7)
     close += [name for word in like for name in lower if word in name.split()]
     names = ", ".join(repr(lower[name]) for name in list(dict.fromkeys(close))[:4])
-    return f"; did you mean {names}?" if names else f": Classifier.labels lists all {len(known)}"
+    return f"; did you mean {names}?" if names else ": give one of Classifier.labels, or a class index"
 
 
 def to_image(picture: Image.Image, *, size: tuple[int, int], resize: int, interpolation: str) -> torch.Tensor:

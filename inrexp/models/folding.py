@@ -119,7 +119,7 @@ def _pairs(classifier: Classifier, image: torch.Tensor) -> list[tuple[nn.Conv2d,
 
 
 def hooked(layer: nn.Module) -> bool:
-    """Whether something looks on while the layer runs."""
+    """Whether the layer has hooks."""
     return any((layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks))
 
 

@@ -1,10 +1,11 @@
 """Makes small passes faster on a GPU: they are recorded once as a CUDA graph, and replayed.
 
 A pass of one picture is hundreds of small kernels, and a GPU ends each before Python has asked for the next. A CUDA
-graph asks for all of them at once. The numbers are those of the same kernels.
+graph asks for all of them at once. The kernels are the same, and so are the numbers but for rounding.
 """
 
 import copy
+import gc
 import warnings
 from typing import cast
 
@@ -14,15 +15,15 @@ from torch import nn
 from inrexp.models.classifier import Classifier, frozen
 from inrexp.models.folding import hooked
 
-LARGEST = 16  # pictures a pass; more keep the GPU busy without a recording, which holds a pass's memory
+LARGEST = 16  # masked pictures in one pass; more keep the GPU busy without a recording, which holds a pass's memory
 
 
 def recorded(classifier: Classifier, shape: tuple[int, int, int, int]) -> Classifier:
     """The classifier with passes, forward and backward, over images of this shape (n, 3, h, w) recorded.
 
     Other shapes run as before. The scores of a recorded pass are overwritten by the next one.
-    The classifier itself is returned without a GPU, for more than `LARGEST` pictures, for a compiled model, for one
-    with hooks, which no replay would call, and, with a warning, for a model that cannot be recorded.
+    The classifier itself is returned without a GPU, for more than `LARGEST` images, for a compiled model, for one with
+    hooks, which no replay would call, and, with a warning, for a model that cannot be recorded.
     """
     model = classifier.model
     if classifier.device.type != "cuda" or shape[0] > LARGEST or hasattr(model, "_orig_mod"):
@@ -35,7 +36,11 @@ def recorded(classifier: Classifier, shape: tuple[int, int, int, int]) -> Classi
     try:
         with frozen(model), torch.cuda.device(classifier.device), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about the streams that a recording changes
-            own.model = _Recorded(model, images.requires_grad_())
+            if not model(images.requires_grad_()).requires_grad:
+                return classifier  # the fit says what is wrong with such a model
+            _pass_without_waiting(model, images)  # a recording that fails would leave torch's memory in disorder
+            gc.collect()  # one that is freed during another would spoil it
+            own.model = _Recorded(model, images)
     except Exception as error:  # a model may wait for the GPU, or choose its way by what it sees
         warnings.warn(
             f"The passes of {classifier.name} cannot be recorded as a CUDA graph ({type(error).__name__}: "
@@ -44,6 +49,16 @@ def recorded(classifier: Classifier, shape: tuple[int, int, int, int]) -> Classi
         )
         return classifier
     return own
+
+
+def _pass_without_waiting(model: nn.Module, images: torch.Tensor) -> None:
+    """One pass, forward and backward.  Raises RuntimeError where the processor waits for the GPU."""
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        torch.autograd.grad(model(images).sum(), images)
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
 
 
 class _Recorded(nn.Module):

@@ -58,11 +58,11 @@ def write_explanation(
     """
     label, network = found.target.label, found.classifier_name
     fine = None if picture is None else fine_crop(found.needed_classifier(), picture)
-    star = (
-        "a*, the diamond on the curve, is the smallest area that keeps the threshold; a larger one may fail it again."
-        if found.smallest_area()
-        else f"No area keeps the threshold of {found.threshold:.2f}, so there is no a*."
-    )
+    star = f"No area keeps the threshold of {found.threshold:.2f}, so there is no a*."
+    if found.smallest_area():
+        star = "a*, the diamond on the curve, is the smallest area that keeps the threshold; a larger one may fail it."
+    elif not found.explains:
+        star = "The fit failed: its masks explain nothing."
     text = (
         f"The network {network} gives {label!r} a probability of {found.unmasked:.2f}. Move the slider: the mask keeps "
         "that share of the picture, everything outside the line is blurred, and p is the probability that is left. "

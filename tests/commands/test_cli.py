@@ -60,7 +60,9 @@ def test_a_fit_that_collapsed_is_said_so_and_is_no_success(
     explain = inrexp.explain
     monkeypatch.setattr(inrexp, "explain", collapsed)
     assert run(picture, "--preset", "planted", "--target", "stripes", "--steps", 5, "--out", tmp_path / "out") == 2
-    said = capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "unmasked; no a*; " in printed.out
+    said = printed.err
     assert "the fit collapsed to an empty mask: the masks above explain nothing; try another --seed" in said
     assert f"or more --steps (planted has {QUICK_FIT.steps})" in said
 
@@ -120,11 +122,14 @@ def test_a_second_run_with_the_same_seed_gives_the_same_numbers(picture: Path, t
     assert numbers[0] == numbers[1]
 
 
-def test_a_preset_that_holds_a_few_areas_shows_those(picture: Path, tmp_path: Path):
+def test_a_preset_that_holds_a_few_areas_shows_those(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     assert run(picture, "--preset", "extremal_perturbation", "--steps", 3, "--out", tmp_path) == 0
     numbers = json.loads((tmp_path / "stripes.v1.json").read_text())
     assert numbers["areas"] == [0.025, 0.05, 0.1, 0.2]
     assert numbers["steps"] == 3
+    said = capsys.readouterr().out
+    assert "(the most is " in said or "a* = " in said
+    assert "another --seed" not in said  # the method draws no number
 
 
 @pytest.mark.parametrize(
@@ -209,7 +214,7 @@ def test_a_class_that_the_network_hardly_sees_is_said_so_and_what_was_found_is_n
     words = ["--preset", "brief", "--out", tmp_path, "--page"]
     assert run(picture, "--target", "other", *words) == 0
     said = capsys.readouterr()
-    assert re.search(r"inrexp: the network gives 'other' p = 0\.0\d* and 'stripes' 0.9\d: half of so little", said.err)
+    assert re.search(r"inrexp: the network gives 'other' p = 0\.0\d* \('stripes' 0.9\d\). A mask that keeps", said.err)
     assert "stripes.v1_*.png, " in said.out
     assert "stripes.v1.json, " in said.out
     assert said.out.endswith("stripes.v1.html\n")
@@ -224,6 +229,14 @@ def test_a_class_that_the_network_hardly_sees_is_said_so_and_what_was_found_is_n
     page = (tmp_path / "stripes.v1.html").read_text()
     assert "so there is no a*" in page
     assert "the diamond on the curve" not in page
+
+
+def test_a_weak_first_answer_is_not_set_against_itself(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(command, "WEAK", 1.0)
+    assert run(picture, "--preset", "brief", "--out", tmp_path) == 0
+    assert re.search(r"the network gives 'stripes' p = 0.9\d. A mask that keeps half", capsys.readouterr().err)
 
 
 def test_unknown_words_are_refused_by_the_parser(capsys: pytest.CaptureFixture):
@@ -248,34 +261,38 @@ def test_without_arguments_it_says_what_one_can_do(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "status", "said"),
     [
-        [],
-        ["--help"],
-        ["study", "--help"],
-        ["explain", "--preset", "fastest"],
-        ["explain", "no-such-picture"],
-        ["explain", "coffee", "--area", "15"],
-        ["explain", "coffee", "--steps", "-3"],
-        ["explain", "coffee", "--out", "/proc/no"],
-        ["run", "fig3", "-p", "PRESET=crsp"],
-        ["study", "nowhere", "--methods", "inr,saliency"],
-        ["study", "nowhere", "--dataset", "imagenet"],
-        ["study", "nowhere", "--seeds", "0"],
-        ["tables", "nowhere"],
-        ["explode"],
-        ["run"],
+        ([], 0, "inrexp run start"),
+        (["--help"], 0, "inrexp run start"),
+        (["study", "--help"], 0, "--methods"),
+        (["run"], 0, "fig3"),
+        (["explode"], 2, "explode"),
+        (["explain", "--preset", "fastest"], 2, "'fastest'"),
+        (["explain", "no-such-picture"], 2, "no picture at no-such-picture"),
+        (["explain", "coffee", "--area", "15"], 2, "--area is a fraction of the picture"),
+        (["explain", "coffee", "--steps", "-3"], 2, "--steps must be 1 or more, got -3"),
+        (["explain", "coffee", "--out", "/proc/no"], 2, "--out must be a folder that can be written to"),
+        (["run", "fig3", "-p", "PRESET=crsp"], 2, "no preset named 'crsp' (near it: crisp)"),
+        (["study", "nowhere", "--methods", "inr,"], 2, "got '': one of your own needs --plugin"),
+        (["study", "nowhere", "--dataset", "imagenet"], 2, "no data set named 'imagenet'"),
+        (["study", "nowhere", "--seeds", "0"], 2, "seeds must be 1 or more, got 0"),
+        (["tables", "nowhere"], 2, "no rows at nowhere"),
     ],
 )
-def test_help_lists_and_errors_of_arguments_import_no_torch_and_answer_at_once(words: list[str]):
+def test_help_lists_and_errors_of_arguments_import_no_torch_and_answer_at_once(
+    words: list[str], status: int, said: str
+):
     script = (
-        "import sys\nfrom inrexp.commands import cli\ntry:\n    cli.main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom inrexp.commands import cli\ntry:\n    status = cli.main(sys.argv[1:])\n"
+        "except SystemExit as error:\n    status = error.code\n"
         "slow = {'torch', 'timm', 'numpy', 'pandas', 'matplotlib', 'papermill'} & set(sys.modules)\n"
-        "assert not slow, slow"
+        "assert not slow, slow\nsys.exit(status)"
     )
     begun = time.monotonic()
     answer = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=60)
-    assert answer.returncode == 0, answer.stderr
+    assert answer.returncode == status, answer.stderr
+    assert said in answer.stdout + answer.stderr
     assert time.monotonic() - begun < 5  # half a second on a quiet machine
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from toy_notebook import write_notebook
 
-from inrexp.commands import cli, execution, notebooks
+from inrexp.commands import cli, execution, notebooks, schedule
 
 ROOT = Path(__file__).parents[2]
 PARAMETERS = """QUICK = True
@@ -72,6 +72,7 @@ def test_parameters_are_read_as_the_type_of_their_default(tiny: notebooks.Notebo
         ({"AREAS": "0.1"}, TypeError, r"AREAS of tiny must be list \(its default is -p AREAS='\[0.1, 0.2\]'\)"),
         ({"AREAS": "[15]"}, ValueError, "AREAS takes fractions of the picture, such as 0.15 for 15 %, got"),
         ({"AREAS": "['a tenth']"}, ValueError, "AREAS takes fractions"),
+        ({"AREAS": "[]"}, ValueError, "AREAS takes one or more"),
         ({"QUICK": "False"}, ValueError, "use --full"),
         ({"DEVICE": "cuda"}, ValueError, "use --device"),
     ],
@@ -92,6 +93,22 @@ def test_what_a_notebook_does_not_take_is_an_error(tiny: notebooks.Notebook, giv
 def test_what_every_notebook_means_by_a_name_is_checked_before_it_runs(given: dict, error: type, message: str):
     with pytest.raises(error, match=message):
         notebooks.settings(notebooks.find("fig3", notebooks.notebooks()), given)
+
+
+def test_a_number_of_pictures_stays_one():
+    add = notebooks.find("add", notebooks.notebooks())
+    assert notebooks.settings(add, {"PICTURES": "6"}) == {"PICTURES": 6}
+
+
+def test_one_notebook_may_be_given_threads_and_several_have_one_each(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    given = []
+    monkeypatch.setattr(schedule, "run_side_by_side", lambda *_, environment, **__: given.append(dict(environment)))
+    for threads, names in ((None, ["fig2"]), ("2", ["fig2"]), ("2", ["fig2", "fig3"])):
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if threads:
+            monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        assert cli.main(["run", *names, "--device", "cpu", "--out", str(tmp_path)]) == 0
+    assert [one["OMP_NUM_THREADS"] for one in given] == ["1", "2", "1"]
 
 
 def test_a_picture_of_the_reader_s_is_found_from_where_the_command_runs(tmp_path: Path, monkeypatch):

@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 import torch
-from planted import QUICK_FIT, Planted
+from planted import QUICK_FIT, Planted, plant
 from torch import nn
 
 from inrexp.models.classifier import Target, frozen
@@ -40,6 +40,7 @@ def test_a_recorded_pass_gives_the_scores_and_the_gradient_of_the_pass(planted: 
             seen = images.clone().requires_grad_()
             with frozen(classifier.model):
                 scores = classifier.scores(seen)
+            assert ("Graphed" in type(scores.grad_fn).__name__) == (classifier is replayed)
             scores.square().sum().backward()
             found.append((scores.detach().clone(), seen.grad))
         for one, other in zip(*found, strict=True):
@@ -71,6 +72,13 @@ class Waiting(nn.Module):
         return scores if float(scores.detach().sum()) < 1e9 else -scores
 
 
+class Detached(Waiting):
+    """Takes no gradient."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.model(images).detach()
+
+
 @pytest.mark.gpu
 @on_cuda
 def test_a_model_that_cannot_be_recorded_is_fitted_without(planted: Planted):
@@ -79,3 +87,26 @@ def test_a_model_that_cannot_be_recorded_is_fitted_without(planted: Planted):
     with pytest.warns(UserWarning, match="cannot be recorded as a CUDA graph"):
         (one,) = fit(classifier, [Problem(planted.image.cuda(), STRIPES)], BRIEF, progress=False)
     assert len(one.history["loss"]) == 3
+    assert torch.rand(1, device="cuda").isfinite()  # nothing was left behind, and another model can be recorded
+    other = on_the_gpu(plant()).classifier
+    assert recorded(other, (1, *planted.image.shape[1:])) is not other
+
+
+@pytest.mark.gpu
+@on_cuda
+def test_recordings_of_many_fits_do_not_pile_up(planted: Planted):
+    classifier, shape = on_the_gpu(planted).classifier, (2, *planted.image.shape[1:])
+    held = []
+    for _ in range(20):
+        assert recorded(classifier, shape) is not classifier
+        held.append(torch.cuda.memory_reserved())
+    assert held[-1] <= 1.5 * held[4]
+
+
+@pytest.mark.gpu
+@on_cuda
+def test_a_model_without_a_gradient_is_told_so_by_the_fit(planted: Planted):
+    classifier = copy.copy(on_the_gpu(planted).classifier)
+    classifier.model = Detached(classifier.model)
+    with pytest.raises(ValueError, match="must give scores that can be differentiated"):
+        fit(classifier, [Problem(planted.image.cuda(), STRIPES)], BRIEF, progress=False)
