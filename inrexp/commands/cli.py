@@ -5,6 +5,7 @@ runs.
 """
 
 import argparse
+import difflib
 import sys
 import warnings
 
@@ -33,7 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     if not given:
         parser.print_help()
         return 0
-    options = parser.parse_args(given)
+    options, strange = parser.parse_known_args(given)
+    if strange:  # with the command's own usage, where argparse would give that of all
+        options.command.error(f"unknown: {' '.join(strange)}{_near(strange[0], options.command)}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
@@ -58,5 +61,11 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (module, line) in COMMANDS.items():
         command = commands.add_parser(name, help=line, description=module.__doc__)
+        command.set_defaults(command=command)
         module.add_options(command)
     return parser
+
+
+def _near(strange: str, command: argparse.ArgumentParser) -> str:
+    near = difflib.get_close_matches(strange, command._option_string_actions, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

@@ -269,6 +269,8 @@ def test_without_arguments_it_says_what_one_can_do(capsys: pytest.CaptureFixture
         (["run"], 0, "fig3"),
         (["explode"], 2, "explode"),
         (["explain", "--preset", "fastest"], 2, "'fastest'"),
+        (["explain", "coffee", "--otu", "there"], 2, "unknown: --otu there (did you mean --out?)"),
+        (["explain", "coffee", "macaws"], 2, "usage: inrexp explain"),
         (["explain", "no-such-picture"], 2, "no picture at no-such-picture"),
         (["explain", "coffee", "--area", "15"], 2, "--area is a fraction of the picture"),
         (["explain", "coffee", "--steps", "-3"], 2, "--steps must be 1 or more, got -3"),
