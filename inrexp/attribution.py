@@ -106,6 +106,11 @@ class Attribution:
         """
         return float(self.probability_of_mask(torch.zeros_like(self.image[:, :1])))
 
+    @functools.cached_property
+    def curve(self) -> tuple[float, ...]:
+        """Phi under the mask of each of the searched areas, in their order."""
+        return tuple(self.probability(self.searched_areas).tolist())
+
     @property
     def threshold(self) -> float:
         """Phi_0's default, half of the unmasked probability; the paper gives no value."""
@@ -122,4 +127,5 @@ class Attribution:
         wanted = checked_threshold(self.threshold if threshold is None else threshold)
         if not self.explains:
             return None
-        return smallest_area(self.searched_areas, self.probability(self.searched_areas, cut=cut).tolist(), wanted)
+        kept = self.curve if cut is None else self.probability(self.searched_areas, cut=cut).tolist()
+        return smallest_area(self.searched_areas, kept, wanted)

@@ -4,7 +4,6 @@
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from inrexp.files import picture_table
@@ -55,16 +54,6 @@ def add_plugin(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.py",
         help="a Python file that registers methods of your own (notebook 13)",
     )
-
-
-def check_methods(names: Sequence[str], plugins: Sequence[Path]) -> None:
-    """Raises ValueError for a method that there is not; a plugin may register more, and its names are not known yet."""
-    unknown = [name for name in names if name not in METHODS]
-    if unknown and not plugins:
-        raise ValueError(
-            f"--methods must be some of {', '.join(METHODS)}, got {', '.join(map(repr, unknown))}: one of your own "
-            "needs --plugin"
-        )
 
 
 def fraction(text: str) -> float:

@@ -27,10 +27,9 @@ from inrexp.files import credit_of, written_whole
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
 
     from inrexp.explanation import Explanation
-    from inrexp.models.classifier import Classifier
+    from inrexp.models.classifier import Classifier, Target
 
 STRIP = (0.025, 0.05, 0.1, 0.15, 0.2)
 WEAK = 0.1  # a probability below which half of it is no evidence
@@ -75,15 +74,14 @@ def run(options: argparse.Namespace) -> int:
     from inrexp import figures
 
     classifier = inrexp.load_classifier(options.model, device=options.device)
-    _say_if_weak(classifier, picture, options.target)
-    found = inrexp.explain(
-        classifier, picture, options.target, preset=options.preset, seed=options.seed, steps=options.steps
-    )
+    image = classifier.prepare(picture)
+    target = classifier.target(options.target, image)
+    _say_if_weak(classifier, image, target)
+    found = inrexp.explain(classifier, image, target, preset=options.preset, seed=options.seed, steps=options.steps)
     suffices = found.smallest_area()
     areas = found.held_areas or [area for area in STRIP if found.area_range[0] <= area <= found.area_range[1]]
     low, high = found.area_range
-    searched = found.searched_areas
-    kept, at = max(zip(found.probability(searched).tolist(), searched, strict=True))
+    kept, at = max(zip(found.curve, found.searched_areas, strict=True))
     area = options.area or suffices or (at if found.explains else high)
     stem = options.out / Path(options.picture).stem
     overlay, strip = figures.overlay(*figures.shown(found, [area])), figures.area_strip(figures.shown(found, areas))
@@ -160,12 +158,11 @@ def _check_area(options: argparse.Namespace) -> None:
         raise ValueError(f"--area must be one of {held} with --preset {options.preset}, got {options.area:g}")
 
 
-def _say_if_weak(classifier: "Classifier", picture: "Image.Image", wanted: str | None) -> None:
+def _say_if_weak(classifier: "Classifier", image: "torch.Tensor", target: "Target") -> None:
     """A line on stderr where the network hardly believes in the class: half of so little is soon kept."""
-    image = classifier.prepare(picture)
-    target = classifier.target(wanted, image)
-    p, (_, first, its) = float(classifier.probability(image, target)), classifier.top(image, 1)[0]
+    p = float(classifier.probability(image, target))
     if p < WEAK:
+        _, first, its = classifier.top(image, 1)[0]
         instead = "" if first == target.label else f" ({first!r} {its:.2f})"
         print(
             f"inrexp: the network gives {target.label!r} p = {_probability(p)}{instead}. A mask that keeps half of so "

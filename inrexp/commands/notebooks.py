@@ -182,8 +182,8 @@ def _value(notebook: Notebook, name: str, text: str) -> Any:
         return text
     wanted = " or ".join(sorted(kinds)).replace("NoneType", "None")
     default = notebook.defaults[name]
-    default = f"-p {name}={shlex.quote(json.dumps(default) if isinstance(default, list) else repr(default))}"
-    raise TypeError(f"-p {name} of {notebook.name} must be {wanted} (its default is {default}), got {text!r}")
+    typed = shlex.quote(json.dumps(default) if isinstance(default, list) else repr(default))
+    raise TypeError(f"-p {name} of {notebook.name} must be {wanted} (its default is -p {name}={typed}), got {text!r}")
 
 
 def _checked(notebook: Notebook, name: str, value: Any) -> Any:
@@ -214,10 +214,11 @@ def _picture(notebook: Notebook, source: str) -> str:
     """A packaged name as it is; a file by its whole path, counted from here or else from the notebook's folder."""
     from inrexp.datasets.pictures import picture_path
 
-    beside = notebook.path.parent / source
-    found = beside if beside.is_file() and not Path(source).is_file() else Path(source)
-    path = picture_path(found if found.is_file() else source)
-    return str(path.absolute()) if found.is_file() else source
+    for path in (Path(source), notebook.path.parent / source):
+        if path.is_file():
+            return str(path.absolute())
+    picture_path(source)  # raises for what is no packaged name
+    return source
 
 
 def _near(name: str, names: list[str]) -> str:

@@ -143,9 +143,12 @@ def _in_place(notebook: notebooks.Notebook, values: dict, folder: Path, timeout:
     execution.run_in_place(notebook, timeout=timeout)
 
 
-def _threads(notebooks: int) -> str:
-    """One, as the committed notebooks ran: more round differently, and so give other masks. Who runs one may ask."""
-    return "1" if notebooks > 1 else os.environ.get("OMP_NUM_THREADS", "1")
+def _threads(count: int) -> str:
+    """One for each of `count` notebooks, as the committed ones ran: more round differently, and so give other masks.
+
+    Who runs one alone may ask for more.
+    """
+    return "1" if count > 1 else os.environ.get("OMP_NUM_THREADS", "1")
 
 
 def _cores() -> int:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inrexp.commands.arguments import DATASETS, add_device, add_plugin, check_methods
+from inrexp.commands.arguments import DATASETS, METHODS, add_device, add_plugin
 
 PLACES = "local:N (processes here), slurm:FILE.toml (SLURMCluster's keywords, and jobs = N) or dask:ADDRESS"
 
@@ -104,7 +104,12 @@ def _check(options: argparse.Namespace) -> None:
     """What needs no torch, so that it answers at once."""
     if options.results is None:
         raise ValueError("results must be given: the folder to write to, as in `inrexp study out/mine`")
-    check_methods(getattr(options, "methods", ()), options.plugin)
+    unknown = [name for name in getattr(options, "methods", ()) if name not in METHODS]
+    if unknown and not options.plugin:  # a plugin may register more, and its names are not known yet
+        raise ValueError(
+            f"--methods must be some of {', '.join(METHODS)}, got {', '.join(map(repr, unknown))}: one of your own "
+            "needs --plugin"
+        )
     if (name := getattr(options, "dataset", DATASETS[0])) not in DATASETS:
         raise LookupError(f"no data set named {name!r}; there are {', '.join(DATASETS)}")
     for name in ("seeds", "iterations", "curve_steps", "limit", "batch"):

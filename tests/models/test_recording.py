@@ -8,7 +8,7 @@ import torch
 from planted import QUICK_FIT, Planted, plant
 from torch import nn
 
-from inrexp.models.classifier import Target, frozen
+from inrexp.models.classifier import Classifier, Target, frozen
 from inrexp.models.recording import LARGEST, recorded
 from inrexp.paper.fit import Problem, fit
 
@@ -79,11 +79,17 @@ class Detached(Waiting):
         return self.model(images).detach()
 
 
+def within(kind: type[Waiting], planted: Planted) -> Classifier:
+    """The planted classifier on the GPU, its model inside another."""
+    classifier = copy.copy(on_the_gpu(planted).classifier)
+    classifier.model = kind(classifier.model)
+    return classifier
+
+
 @pytest.mark.gpu
 @on_cuda
 def test_a_model_that_cannot_be_recorded_is_fitted_without(planted: Planted):
-    classifier = copy.copy(on_the_gpu(planted).classifier)
-    classifier.model = Waiting(classifier.model)
+    classifier = within(Waiting, planted)
     with pytest.warns(UserWarning, match="cannot be recorded as a CUDA graph"):
         (one,) = fit(classifier, [Problem(planted.image.cuda(), STRIPES)], BRIEF, progress=False)
     assert len(one.history["loss"]) == 3
@@ -106,7 +112,6 @@ def test_recordings_of_many_fits_do_not_pile_up(planted: Planted):
 @pytest.mark.gpu
 @on_cuda
 def test_a_model_without_a_gradient_is_told_so_by_the_fit(planted: Planted):
-    classifier = copy.copy(on_the_gpu(planted).classifier)
-    classifier.model = Detached(classifier.model)
+    classifier = within(Detached, planted)
     with pytest.raises(ValueError, match="must give scores that can be differentiated"):
         fit(classifier, [Problem(planted.image.cuda(), STRIPES)], BRIEF, progress=False)
