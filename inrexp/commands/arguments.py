@@ -4,6 +4,7 @@
 """
 
 import argparse
+import math
 from pathlib import Path
 
 from inrexp.files import picture_table
@@ -57,18 +58,20 @@ def add_plugin(parser: argparse.ArgumentParser) -> None:
 
 
 def fraction(text: str) -> float:
-    """A number, as an argument's type; its range is checked by the command."""
+    """A part of the picture, in (0, 1], as an argument's type."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
+        value = math.nan
+    if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(
-            f"wanted a fraction of the picture, such as 0.15 for 15 %, got {text!r}"
-        ) from None
+            f"wanted a fraction of the picture, above 0 and at most 1, such as 0.15 for 15 %, got {text!r}"
+        )
+    return value
 
 
 def positive(text: str) -> int:
     """A whole number of 1 or more, as an argument's type."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"wanted 1 or more, got {text}")
-    return value
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number of 1 or more, got {text!r}")
+    return int(text)

@@ -22,6 +22,7 @@ from inrexp.commands.arguments import (
     add_model,
     add_seed,
     fraction,
+    positive,
 )
 from inrexp.files import credit_of, written_whole
 
@@ -55,7 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"{', '.join(PRESETS)} (default: crisp)",
     )
-    parser.add_argument("--steps", type=int, help="other than the preset's")
+    parser.add_argument("--steps", type=positive, help="other than the preset's")
     add_seed(parser)
     add_device(parser)
     parser.add_argument("--page", action="store_true", help="also one HTML file with an area slider, to mail")
@@ -119,21 +120,17 @@ def run(options: argparse.Namespace) -> int:
         return INTERRUPTED
     if not found.outcome.finished:
         usual = inrexp.PRESETS[options.preset].steps
-        raise RuntimeError(
-            f"the fit {found.outcome}: the masks above explain nothing; try another --seed"
-            + (f", or more --steps ({options.preset} has {usual})" if (options.steps or usual) < usual else "")
-        )
+        cure = "try another --seed"
+        if found.outcome.kind == "diverged":
+            cure = "try another --preset, or a smaller learning rate in Python (FitConfig.descent)"
+        elif (options.steps or usual) < usual:
+            cure += f", or more --steps ({options.preset} has {usual})"
+        raise RuntimeError(f"the fit {found.outcome}: the masks above explain nothing; {cure}")
     return 0
 
 
 def _check(options: argparse.Namespace) -> None:
     """What needs no torch, so that it answers at once."""
-    if options.steps is not None and options.steps < 1:
-        raise ValueError(f"--steps must be 1 or more, got {options.steps}")
-    if options.area is not None and not 0 < options.area <= 1:
-        raise ValueError(
-            f"--area is a fraction of the picture, above 0 and at most 1 (0.15 is 15 %), got {options.area:g}"
-        )
     out = options.out.absolute()
     there = next(folder for folder in (out, *out.parents) if folder.exists())
     try:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inrexp.commands.arguments import DATASETS, METHODS, add_device, add_plugin
+from inrexp.commands.arguments import DATASETS, METHODS, add_device, add_plugin, positive
 
 PLACES = "local:N (processes here), slurm:FILE.toml (SLURMCluster's keywords, and jobs = N) or dask:ADDRESS"
 
@@ -21,11 +21,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options; those of the first group are StudyPlan's fields, with its defaults where none is given."""
     parser.add_argument("results", type=Path, nargs="?", help="folder to write to; run again on it to resume")
     plan = parser.add_argument_group("what is computed", argument_default=argparse.SUPPRESS)
-    plan.add_argument("--dataset", help="packaged, imagenet-s50, voc07-difficult, folder, ... (default: packaged)")
+    plan.add_argument("--dataset", choices=DATASETS, metavar="NAME", help=f"{', '.join(DATASETS)} (default: packaged)")
     plan.add_argument("--called", metavar="NAME", help="what rows and tables call the data set")
     plan.add_argument("--methods", type=lambda text: tuple(text.split(",")), metavar="A,B,...", help="(default: all)")
-    plan.add_argument("--seeds", type=int, help="seeds 0 to SEEDS - 1 (default: 5)")
-    plan.add_argument("--iterations", type=int, help="explanations of algorithm 1, for table 2 (default: 1)")
+    plan.add_argument("--seeds", type=positive, help="seeds 0 to SEEDS - 1 (default: 5)")
+    plan.add_argument("--iterations", type=positive, help="explanations of algorithm 1, for table 2 (default: 1)")
     plan.add_argument(
         "--threshold",
         type=float,
@@ -33,11 +33,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     plan.add_argument("--cut", type=float, help="where masks are cut to 0/1 (default: 0.5)")
     plan.add_argument("--map-cut", type=float, help="where saliency maps are cut (default: 0.2, VOC 0.5)")
-    plan.add_argument("--curve-steps", type=int, help="of insertion and deletion (default: 20)")
+    plan.add_argument("--curve-steps", type=positive, help="of insertion and deletion (default: 20)")
     plan.add_argument("--model", help="as for explain (default: efficientnet_lite0)")
     plan.add_argument("--samples", type=Path, metavar="FILE", help="only those named in this file, one name a line")
-    plan.add_argument("--limit", type=int, help="this many pictures, evenly spread (default: all)")
-    plan.add_argument("--batch", type=int, help="fits in one call, of methods that can (default: 1)")
+    plan.add_argument("--limit", type=positive, help="this many pictures, evenly spread (default: all)")
+    plan.add_argument("--batch", type=positive, help="fits in one call, of methods that can (default: 1)")
     parser.add_argument(
         "--option",
         action="append",
@@ -110,11 +110,6 @@ def _check(options: argparse.Namespace) -> None:
             f"--methods must be some of {', '.join(METHODS)}, got {', '.join(map(repr, unknown))}: one of your own "
             "needs --plugin"
         )
-    if (name := getattr(options, "dataset", DATASETS[0])) not in DATASETS:
-        raise LookupError(f"no data set named {name!r}; there are {', '.join(DATASETS)}")
-    for name in ("seeds", "iterations", "curve_steps", "limit", "batch"):
-        if getattr(options, name, 1) < 1:
-            raise ValueError(f"{name} must be 1 or more, got {getattr(options, name)}")
 
 
 def options_of(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
