@@ -220,7 +220,7 @@ function areaView(scene, state) {
       outlines: [{ mask: one.mask, colour: LINES[0] }],
       kept: one.mask,
       seen: one.mask,
-      seenTitle: `what the network sees: p ${pText(one)}`,
+      seenTitle: names.length > 1 ? `what the network sees: p ${pText(one)}` : "what the network sees", // the readouts say p
     })),
     readouts: [["area", percent(state.area)], ["p", pText(first)], ["a*", starText(first.star)]],
     sentences: rows.map((one) => sentence(scene, state, one)),

@@ -1,10 +1,13 @@
 """Saved notebooks as pages: what takes the place of a widget, and what nbconvert's step leaves alone."""
 
 import copy
+import json
+from pathlib import Path
 
 import pytest
 from nbconvert import HTMLExporter
 
+from inrexp.widgets.explorer import Explorer
 from inrexp.widgets.saved import STATE, VIEW
 from inrexp.widgets.static import KERNEL, Alive, draw_saved
 
@@ -61,3 +64,12 @@ def test_a_converted_notebook_asks_only_for_what_its_equations_need(text: str, n
     assert shown({"cells": found["cells"][1:]})[0].count("inrexp.mount(place") == 1
     assert resources["require_js_url"].startswith("data:")
     assert resources["mathjax_url"].startswith("data:") is not needs
+
+
+def test_explorers_of_the_committed_notebooks_have_todays_front_end():
+    fronts = []
+    for path in (Path(__file__).parents[2] / "notebooks").glob("*.ipynb"):
+        saved = json.loads(path.read_text())["metadata"].get("widgets", {}).get(STATE, {"state": {}})
+        fronts += [one["state"] for one in saved["state"].values() if "scene" in one["state"]]
+    assert len(fronts) >= 7
+    assert {(one["_esm"], one["_css"]) for one in fronts} == {(str(Explorer._esm), str(Explorer._css))}
