@@ -2,7 +2,8 @@
 
 import torch
 
-REWARDS = ("probability", "log_probability", "score")
+REWARDS = ("probability", "log_probability", "probability_and_log", "score")
+LOG_SHARE = 1 / 8  # of log p beside p: its gradient is the larger one where p is below 1/8
 
 
 def loss(
@@ -40,7 +41,9 @@ def reward(
     """Phi of eq. 2, or a monotone relative of it.
 
     scores: (n, C) before the activation.  target: (n, C) 0/1, the classes whose probabilities add up.  Returns (n,).
-    kind: "probability" (the paper), "log_probability", or "score" (extremal perturbations; log-sum-exp over the set).
+    kind: "probability", p (the paper); "log_probability", log p; "probability_and_log", p + log(p) / 8, whose gradient
+        does not vanish with p and is largest where the class can be won; "score" (extremal perturbations; log-sum-exp
+        over the set).
     activation: "softmax" or, for multi-label heads, "sigmoid" (a set of classes then counts by its mean).
     """
     inside = scores.masked_fill(target == 0, -torch.inf)
@@ -50,7 +53,10 @@ def reward(
         log_probability = inside.logsumexp(1) - scores.logsumexp(1)
     else:
         log_probability = (torch.sigmoid(scores) * target).sum(1).div(target.sum(1)).clamp_min(1e-30).log()
-    return log_probability if kind == "log_probability" else log_probability.exp()
+    if kind == "log_probability":
+        return log_probability
+    probability = log_probability.exp()
+    return probability if kind == "probability" else probability + LOG_SHARE * log_probability
 
 
 def area_penalty(mask: torch.Tensor, area: torch.Tensor) -> torch.Tensor:

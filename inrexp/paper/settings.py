@@ -189,7 +189,7 @@ class FitConfig:
     start: None is random weights (the paper), and for a lattice all ones. "grad_cam" starts at the nested masks of
         GradCAM's ranking (of the gradient's where GradCAM ranks nothing), "saliency" at those of each problem's own
         scores (`starts`). Several outputs that start from one ranking would end at one mask.
-    reward: "probability" (the paper), "log_probability" or "score".
+    reward: "probability" (the paper), "log_probability", "probability_and_log" or "score" (`objectives.reward`).
     perturbation: "blur" (the paper), "fade", or "levels" (extremal perturbations).
     blur_sigma: px; the paper names no value, 20 is extremal perturbations' strongest blur.
     flip: mirror the picture on even steps.

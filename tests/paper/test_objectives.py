@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from inrexp.paper.objectives import area_penalty, dice_overlap, loss, pairwise_overlap, reward
+from inrexp.paper.objectives import REWARDS, area_penalty, dice_overlap, loss, pairwise_overlap, reward
 
 
 def mask_of(*values: float) -> torch.Tensor:
@@ -96,6 +96,8 @@ def test_the_probabilities_of_several_classes_add_up():
 
 def test_the_logarithm_and_the_score():
     assert torch.allclose(reward(SCORES, OUTER, "log_probability"), reward(SCORES, OUTER, "probability").log())
+    p = reward(SCORES, OUTER, "probability")
+    assert torch.allclose(reward(SCORES, OUTER, "probability_and_log"), p + p.log() / 8)
     assert torch.allclose(reward(SCORES, SECOND, "score"), SCORES[:, 1])
 
 
@@ -104,16 +106,28 @@ def test_sigmoid_heads_count_by_their_mean():
     assert torch.allclose(reward(SCORES, OUTER, "probability", "sigmoid"), SCORES[:, [0, 2]].sigmoid().mean(1))
 
 
-def test_a_log_probability_of_almost_nothing_still_has_a_gradient():
+@pytest.mark.parametrize(("kind", "share"), [("log_probability", 1), ("probability_and_log", 1 / 8)])
+def test_the_logarithm_of_almost_nothing_still_has_a_gradient(kind: str, share: float):
     scores = torch.tensor([[200.0, 0.0]], requires_grad=True)
-    found = reward(scores, torch.tensor([[0.0, 1.0]]), "log_probability")
+    found = reward(scores, torch.tensor([[0.0, 1.0]]), kind)
     found.sum().backward()
-    assert found.item() == pytest.approx(-200)
-    assert float(scores.grad[0, 1]) == pytest.approx(1)
+    assert found.item() == pytest.approx(-200 * share)
+    assert float(scores.grad[0, 1]) == pytest.approx(share)
+
+
+def test_beside_p_the_logarithm_leads_where_p_is_small_and_p_where_the_class_can_be_won():
+    def steepness(kind: str, p: float) -> float:  # by the class's score
+        scores = torch.tensor([[0.0, math.log(p / (1 - p))]], dtype=torch.float64, requires_grad=True)
+        reward(scores, torch.tensor([[0.0, 1.0]], dtype=torch.float64), kind).sum().backward()
+        return float(scores.grad[0, 1])
+
+    ratio = {p: steepness("probability_and_log", p) / steepness("log_probability", p) for p in (0.001, 0.5)}
+    assert ratio[0.001] == pytest.approx(0.126)
+    assert ratio[0.5] == pytest.approx(0.625)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-@pytest.mark.parametrize("kind", ["probability", "log_probability", "score"])
+@pytest.mark.parametrize("kind", REWARDS)
 def test_gradients_of_every_reward(kind: str, activation: str):
     scores = SCORES.clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda s: reward(s, OUTER, kind, activation), scores)
