@@ -42,8 +42,8 @@ def reward(
 
     scores: (n, C) before the activation.  target: (n, C) 0/1, the classes whose probabilities add up.  Returns (n,).
     kind: "probability", p (the paper); "log_probability", log p; "probability_and_log", p + log(p) / 8, whose gradient
-        does not vanish with p and is largest where the class can be won; "score" (extremal perturbations; log-sum-exp
-        over the set).
+        by the class's score, (p + 1/8) (1 - p), does not vanish with p and is largest near a half; "score" (extremal
+        perturbations; log-sum-exp over the set).
     activation: "softmax" or, for multi-label heads, "sigmoid" (a set of classes then counts by its mean).
     """
     inside = scores.masked_fill(target == 0, -torch.inf)
