@@ -91,7 +91,8 @@ def run(options: argparse.Namespace) -> int:
         figures.save_figure(figure, f"{stem.name}_{kind}", quick=False, made_by=made_by, folder=options.out)
     if options.animate:
         grown = found.held_areas or [low + (high - low) * frame / (FRAMES - 1) for frame in range(FRAMES)]
-        figures.film(figures.shown(found, grown, fine=figures.finer(classifier, picture)), f"{stem}.webp")
+        frames = figures.shown(found, grown, fine=figures.finer(classifier, picture))
+        figures.film(frames, f"{stem}.webp", progress=True)
     found.save(f"{stem}.safetensors")
     with written_whole(f"{stem}.json") as temporary:
         temporary.write_text(json.dumps(_numbers(found, areas), indent=2) + "\n")

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
+from tqdm.auto import tqdm
 
 from inrexp.figures.masks import probability
 from inrexp.figures.shown import Shown
@@ -61,15 +62,17 @@ def opening(row: Sequence[Shown], chosen: Shown) -> Figure:
     return figure
 
 
-def film(row: Sequence[Shown], path: "str | Path") -> Path:
+def film(row: Sequence[Shown], path: "str | Path", *, progress: bool = False) -> Path:
     """An animated WebP of the mask growing with the area: its outline, what the network sees, and the probability.
 
     row: masks of growing area, a frame each; 36 of 2.5 to 20 % make four seconds.  The file stays below 1 MB: its
-    quality falls until it does.  Returns the path written.  Raises ValueError for fewer than two masks.
+    quality falls until it does.  progress: show a bar over the frames.  Returns the path written.
+    Raises ValueError for fewer than two masks.
     """
     if len(row) < 2:
         raise ValueError(f"row must hold two masks or more of growing area, got {len(row)}")
-    frames = [_frame(row, place) for place in range(len(row))]
+    places = tqdm(range(len(row)), desc="film", unit="frame", leave=False, disable=not progress)
+    frames = [_frame(row, place) for place in places]
     durations = [HOLD, *[FRAME] * (len(frames) - 2), HOLD]
     for quality in (80, 65, 50, 35, 20):
         buffer = io.BytesIO()

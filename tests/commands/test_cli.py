@@ -203,11 +203,14 @@ def test_a_figure_that_cannot_be_written_leaves_no_half_of_it(
     assert [path for path in (tmp_path / "out").iterdir() if path.suffix == ".png"] == []
 
 
-def test_a_film_of_the_growing_mask_comes_on_request(picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_film_of_the_growing_mask_comes_on_request_with_a_bar_while_it_is_drawn(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(command, "FRAMES", 5)
     assert run(picture, "--preset", "brief", "--animate", "--out", tmp_path) == 0
     with Image.open(tmp_path / f"{picture.stem}.webp") as film:
         assert film.n_frames == 5
+    assert re.search(r"film: .*/5", capsys.readouterr().err)
 
 
 def test_a_class_that_the_network_hardly_sees_is_said_so_and_what_was_found_is_named(

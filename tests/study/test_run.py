@@ -497,7 +497,6 @@ def test_the_command_reads_the_names_from_a_file(planted_command, tmp_path: Path
         (["--methods", "grad_cam", "--option", "inr.steps=9"], "--option names inr, which is not among --methods"),
         (["--plugin", "nowhere.py"], "no file of methods at nowhere.py"),
         (["--cluster", "ssh:host"], "cluster must be local:N"),
-        (["--seeds", "0"], "seeds must be 1 or more, got 0"),
     ],
 )
 def test_the_command_refuses_in_one_line_and_leaves_nothing(words, message, planted_command, tmp_path: Path, capsys):
