@@ -42,7 +42,7 @@ EXTREMAL_PERTURBATION = FitConfig(
 
 # Masks that mean what they show, in 300 classifier passes: sharpened to 0 and 1 while they are fitted, about a level
 # that moves to the area's own, so that the fitted mask is the one that is shown (notebook 09). The fit starts from
-# GradCAM's ranking (notebook 10).
+# GradCAM's ranking, and its reward counts for most where the class can be won (notebook 10).
 CRISP = FitConfig(
     name="crisp",
     source=SMOOTH,
