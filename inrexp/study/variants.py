@@ -40,6 +40,8 @@ HALF = changed(
     level=None,
     descent=Descent("adam", lr=2e-3, lr_end=2e-4, warmup=0.4),
     area_weight=Growth(1.0, 100.0, until=0.8),
+    dice_weight=Growth(1.0, 30.0, until=0.8),
+    reward="log_probability",
 )
 SMOOTHER = changed(
     PRESETS["paper_lattice"],
