@@ -1,6 +1,7 @@
 """Each method of the comparison as one call on one picture, and the field's on many."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
 from numbers import Integral
@@ -149,7 +150,8 @@ def explain_many(
 
     A fresh field, seed `algorithm1.seed_of(seed, i)`, is fitted for each; M^b is the clamped sum of earlier masks.
     preset: None is "crisp", and for `joint` "crisp_random".
-    dice_weight: lambda_d, other than the preset's.  initial: M^0, masks (m, 1, h, w) that count as explained already.
+    dice_weight: lambda_d at the end of the fit, other than the preset's. A large M^0 needs a larger one.
+    initial: M^0, masks (m, 1, h, w) that count as explained already.
     first: `explain`'s answer for the same picture, class, settings and seed, if it is there: it is not fitted again.
     baseline_area: which of a field's masks enters M^b. "smallest" (default) is the mask at a*, or at the range's end
         where there is no a*: eq. 5 calls it the explanation. The next explanation must avoid this mask but may use the
@@ -164,7 +166,7 @@ def explain_many(
     """
     config = named(preset or (RANDOM if joint else DEFAULT))
     if dice_weight is not None:
-        config = named(dataclasses.replace(config, dice_weight=_constant(dice_weight, config.dice_weight)))
+        config = named(dataclasses.replace(config, dice_weight=_ending_at(dice_weight, config.dice_weight)))
     config = with_steps(config, steps)
     rules = Rules(baseline_area, threshold, cut, stop)
     image = as_image(classifier, picture)
@@ -177,11 +179,13 @@ def explain_many(
     return explain_in_turn(classifier, [problem], config, first=made, **shared)[0]  # type: ignore[arg-type]
 
 
-def _constant(weight: float, usual: Growth) -> Growth:
-    """Another lambda_d; one that grows keeps its end, unless the new start is beyond it."""
-    if usual.end is None or weight == 0 or weight >= usual.end:
+def _ending_at(weight: float, usual: Growth) -> Growth:
+    """Another lambda_d.  One that grows keeps its shape: its start is the same share of its end."""
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"dice_weight must be a number of 0 or more, got {weight}")
+    if usual.end is None or weight == 0:
         return Growth(weight)
-    return dataclasses.replace(usual, start=weight)
+    return dataclasses.replace(usual, start=weight * usual.start / usual.end, end=weight)
 
 
 def extremal_perturbation(

@@ -175,3 +175,22 @@ def test_a_fifth_of_the_picture_is_an_espresso_to_lite0_and_its_blur_is_not():
 def test_the_readmes_names_are_there():
     for name in inrexp.__all__:
         assert hasattr(inrexp, name)
+
+
+def test_another_dice_weight_is_the_one_at_the_end_and_grows_as_the_presets_does(planted: Planted):
+    def weight(preset: str, wanted: float) -> Growth:
+        asked = {"preset": preset, "steps": 1, "n": 1, "dice_weight": wanted, "progress": False}
+        return inrexp.explain_many(planted.classifier, planted.image, 1, **asked)[0].config.dice_weight
+
+    usual = inrexp.PRESETS["draft"].dice_weight
+    assert usual.end is not None
+    grown = weight("draft", 2 * usual.end)
+    assert (grown.start, grown.end, grown.until) == pytest.approx((2 * usual.start, 2 * usual.end, usual.until))
+    assert weight("draft", 0) == Growth(0.0)
+    assert weight("paper_lattice", 5) == Growth(5.0)
+
+
+@pytest.mark.parametrize("wanted", [-1.0, float("nan"), float("inf")])
+def test_a_dice_weight_below_zero_or_without_a_value_is_refused(planted: Planted, wanted: float):
+    with pytest.raises(ValueError, match="dice_weight must be a number of 0 or more, got"):
+        inrexp.explain_many(planted.classifier, planted.image, 0, dice_weight=wanted)

@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +79,10 @@ def run(options: argparse.Namespace) -> int:
     image = classifier.prepare(picture)
     target = classifier.target(options.target, image)
     _say_if_weak(classifier, image, target)
-    found = inrexp.explain(classifier, image, target, preset=options.preset, seed=options.seed, steps=options.steps)
+    settings = {"preset": options.preset, "seed": options.seed, "steps": options.steps}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The fit of ")  # one that failed; the end says so in this command's words
+        found = inrexp.explain(classifier, image, target, **settings)
     suffices = found.smallest_area()
     areas = found.held_areas or [area for area in STRIP if found.area_range[0] <= area <= found.area_range[1]]
     low, high = found.area_range

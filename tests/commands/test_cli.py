@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +58,12 @@ def run(*arguments: object) -> int:
     ],
 )
 def test_a_fit_that_failed_is_said_so_and_is_no_success(
-    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch, outcome: Outcome, said: str
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch, recwarn, outcome: Outcome, said: str
 ):
     def failed(*arguments, **options) -> Explanation:
         found = explain(*arguments, **options)
         found.outcome = outcome
+        warnings.warn(f"The fit of {found.target.label!r} {outcome}. Try something in Python.", stacklevel=2)
         return found
 
     explain = inrexp.explain
@@ -70,6 +72,7 @@ def test_a_fit_that_failed_is_said_so_and_is_no_success(
     printed = capsys.readouterr()
     assert "unmasked; no a*; " in printed.out
     assert f"the fit {outcome}: the masks above explain nothing; {said}" in printed.err
+    assert not [one for one in recwarn if "The fit of" in str(one.message)]  # it is said once
 
 
 def test_a_picture_becomes_an_overlay_a_strip_numbers_and_a_field(
