@@ -61,8 +61,9 @@ def _alive(app, docname, source):
 def _claims(app, docname, source):
     """README's table of claims on its page; a link to a notebook becomes one to the notebook's page."""
     if docname == "claims":
-        readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-        table = readme.split(ledger.BEGIN)[1].split(ledger.END)[0]
+        readme = Path(__file__).parent.parent / "README.md"
+        app.env.note_dependency(str(readme))  # so that the page is made anew when README changes
+        table = readme.read_text(encoding="utf-8").split(ledger.BEGIN)[1].split(ledger.END)[0]
         table = re.sub(r"\[(\w+)\]\((notebooks/\w+)\.ipynb\)", r"{doc}`\1 <\2>`", table)
         source[0] = source[0].replace("<!-- here stands README's table -->", table)
 
@@ -74,6 +75,8 @@ class Pictures(SphinxDirective):
 
     def run(self):
         files = sorted((Path(__file__).parent / self.arguments[0]).glob("*.json"))
+        for path in files:
+            self.env.note_dependency(str(path))
         scenes = [json.loads(path.read_text()) for path in files]
         html = f'<div class="inrexp-row" data-scene="pictures"></div>{json_element("pictures", scenes)}'
         return [nodes.raw("", html, format="html")]

@@ -1,5 +1,6 @@
 """The static book: built once from the committed notebooks, offline, without executing anything."""
 
+import pickle
 import re
 from pathlib import Path
 
@@ -67,3 +68,12 @@ def test_a_reader_without_internet_has_the_whole_book(book: Path):
             r'<(?:script|img)[^>]* src="([^"]+)"|<link[^>]*rel="(?:stylesheet|preload)[^>]*>', page.read_text()
         )
         assert not [source for source in wanted if source.startswith(("http", "//"))], page
+
+
+def test_pages_are_made_anew_when_the_files_that_they_show_change(book: Path):
+    with (book.parent / "cache" / "environment.pickle").open("rb") as file:
+        depends_on = {
+            page: {Path(path).name for path in paths} for page, paths in pickle.load(file).dependencies.items()
+        }
+    assert depends_on["index"] >= {path.name for path in (ROOT / "book" / "pictures").glob("*.json")}
+    assert "README.md" in depends_on["claims"]
