@@ -74,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
     picture = inrexp.load_picture(options.picture)
     _check_area(options)
     from inrexp import figures
+    from inrexp.paper.outcome import FitFailed
 
     classifier = inrexp.load_classifier(options.model, device=options.device)
     image = classifier.prepare(picture)
@@ -81,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     _say_if_weak(classifier, image, target)
     settings = {"preset": options.preset, "seed": options.seed, "steps": options.steps}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The fit of ")  # one that failed; the end says so in this command's words
+        warnings.simplefilter("ignore", FitFailed)  # the end says it in this command's words
         found = inrexp.explain(classifier, image, target, **settings)
     suffices = found.smallest_area()
     areas = found.held_areas or [area for area in STRIP if found.area_range[0] <= area <= found.area_range[1]]

@@ -15,7 +15,7 @@ from inrexp.paper.inr import MaskField
 from inrexp.paper.lattice import MaskLattice
 from inrexp.paper.masks import RANKED, MaskSource, area_level, sharpen
 from inrexp.paper.objectives import area_penalty, loss, pairwise_overlap, reward
-from inrexp.paper.outcome import Cancelled, Outcome
+from inrexp.paper.outcome import Cancelled, FitFailed, Outcome
 from inrexp.paper.perturb import Perturbation
 from inrexp.paper.problems import Problem, check_problems, drawn_areas, stacked_baselines
 from inrexp.paper.settings import FitConfig, LatticeSettings
@@ -92,7 +92,7 @@ def fit(
             cures = {"diverged": "Try a smaller learning rate (FitConfig.descent)"}
             cure = cures.get(one.outcome.kind, "Try another seed, or more steps if they were cut down")
             which = f" (number {index} of the batch)" if len(problems) > 1 else ""
-            warnings.warn(f"The fit of {problem.target.label!r}{which} {one.outcome}. {cure}.", stacklevel=2)
+            warnings.warn(f"The fit of {problem.target.label!r}{which} {one.outcome}. {cure}.", FitFailed, stacklevel=2)
     return fitted
 
 

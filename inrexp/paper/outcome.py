@@ -9,6 +9,10 @@ class Cancelled(Exception):
     """Raised in a callback to end a fit; what was fitted so far is kept, as after Ctrl-C."""
 
 
+class FitFailed(UserWarning):
+    """Said of a fit that collapsed or diverged; a program that says it in its own words can leave it out."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a fit ended.

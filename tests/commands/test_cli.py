@@ -27,7 +27,7 @@ from inrexp.datasets.named import NAMES
 from inrexp.datasets.pictures import PACKAGED
 from inrexp.explanation import Explanation
 from inrexp.models.classifier import to_picture
-from inrexp.paper.outcome import Outcome
+from inrexp.paper.outcome import FitFailed, Outcome
 from inrexp.paper.presets import DEFAULT, PRESETS
 from inrexp.study import cluster
 
@@ -63,7 +63,7 @@ def test_a_fit_that_failed_is_said_so_and_is_no_success(
     def failed(*arguments, **options) -> Explanation:
         found = explain(*arguments, **options)
         found.outcome = outcome
-        warnings.warn(f"The fit of {found.target.label!r} {outcome}. Try something in Python.", stacklevel=2)
+        warnings.warn(f"The fit of {found.target.label!r} {outcome}.", FitFailed, stacklevel=2)
         return found
 
     explain = inrexp.explain

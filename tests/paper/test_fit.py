@@ -14,7 +14,7 @@ from inrexp.paper.fit import Fitted, Problem, _Group, drawn_areas, fit
 from inrexp.paper.inr import MaskField
 from inrexp.paper.masks import MaskSource
 from inrexp.paper.objectives import area_penalty, dice_overlap
-from inrexp.paper.outcome import Cancelled, Outcome
+from inrexp.paper.outcome import Cancelled, FitFailed, Outcome
 from inrexp.paper.perturb import blend, blur
 from inrexp.paper.settings import Descent, FieldSettings, FitConfig, Growth, LatticeSettings
 
@@ -406,7 +406,7 @@ def test_a_fit_that_turns_nan_keeps_its_last_good_state_and_harms_no_other(plant
     config = dataclasses.replace(QUICK_FIT, steps=30)
     sane = fit(planted.classifier, problems, config, progress=False)
     broken = Classifier(Breaks(planted.classifier.model, 1, 17), mean=[0.5] * 3, std=[1.0] * 3, size=112)
-    with pytest.warns(UserWarning, match=r"The fit of 'stripes' \(number 1 of the batch\) diverged at step 17"):
+    with pytest.warns(FitFailed, match=r"The fit of 'stripes' \(number 1 of the batch\) diverged at step 17"):
         fitted = fit(broken, problems, config, progress=False)
     assert [str(one.outcome) for one in fitted] == ["finished", "diverged at step 17", "finished"]
     assert same(fitted[0], sane[0])
@@ -431,7 +431,7 @@ def test_a_model_without_gradients_is_refused(planted: Planted):
 def test_a_learning_rate_far_too_large_is_said_so(planted: Planted):
     problem = Problem(planted.image, STRIPES, 1)
     for lr, ending in ((0.1, "collapsed to"), (10.0, "collapsed to"), (1e30, "diverged at step")):
-        with pytest.warns(UserWarning, match=f"The fit of 'stripes' {ending}"):
+        with pytest.warns(FitFailed, match=f"The fit of 'stripes' {ending}"):
             (one,) = fit(
                 planted.classifier,
                 [problem],
