@@ -90,6 +90,8 @@ class Gallery(SphinxDirective):
     def run(self):
         here = Path(__file__).parent
         notebooks = {path: path.read_text(encoding="utf-8") for path in sorted(here.glob("notebooks/*.ipynb"))}
+        for path in notebooks:  # whose titles stand here
+            self.env.note_dependency(str(path))
         shown = nodes.container(classes=["gallery"])
         for path in sorted((here / self.arguments[0]).glob("*.png"), key=_in_the_papers_order):
             makers = [one for one, text in notebooks.items() if f'\\"{path.stem}\\"' in text]

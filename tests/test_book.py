@@ -77,3 +77,4 @@ def test_pages_are_made_anew_when_the_files_that_they_show_change(book: Path):
         }
     assert depends_on["index"] >= {path.name for path in (ROOT / "book" / "pictures").glob("*.json")}
     assert "README.md" in depends_on["claims"]
+    assert depends_on["gallery"] >= {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
