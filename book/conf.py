@@ -58,11 +58,15 @@ def _alive(app, docname, source):
         source[0] = json.dumps(notebook)
 
 
+def _always_anew(app, env, added, changed, removed):
+    """Pages that show other files, which may change, come and go without the page's own text."""
+    return ["index", "gallery", "claims"]
+
+
 def _claims(app, docname, source):
     """README's table of claims on its page; a link to a notebook becomes one to the notebook's page."""
     if docname == "claims":
         readme = Path(__file__).parent.parent / "README.md"
-        app.env.note_dependency(str(readme))  # so that the page is made anew when README changes
         table = readme.read_text(encoding="utf-8").split(ledger.BEGIN)[1].split(ledger.END)[0]
         table = re.sub(r"\[(\w+)\]\((notebooks/\w+)\.ipynb\)", r"{doc}`\1 <\2>`", table)
         source[0] = source[0].replace("<!-- here stands README's table -->", table)
@@ -75,8 +79,6 @@ class Pictures(SphinxDirective):
 
     def run(self):
         files = sorted((Path(__file__).parent / self.arguments[0]).glob("*.json"))
-        for path in files:
-            self.env.note_dependency(str(path))
         scenes = [json.loads(path.read_text()) for path in files]
         html = f'<div class="inrexp-row" data-scene="pictures"></div>{json_element("pictures", scenes)}'
         return [nodes.raw("", html, format="html")]
@@ -90,8 +92,6 @@ class Gallery(SphinxDirective):
     def run(self):
         here = Path(__file__).parent
         notebooks = {path: path.read_text(encoding="utf-8") for path in sorted(here.glob("notebooks/*.ipynb"))}
-        for path in notebooks:  # whose titles stand here
-            self.env.note_dependency(str(path))
         shown = nodes.container(classes=["gallery"])
         for path in sorted((here / self.arguments[0]).glob("*.png"), key=_in_the_papers_order):
             makers = [one for one, text in notebooks.items() if f'\\"{path.stem}\\"' in text]
@@ -156,6 +156,7 @@ def setup(app):
     app.add_directive("pictures", Pictures)
     app.add_directive("gallery", Gallery)
     app.connect("builder-inited", _write_script)
+    app.connect("env-get-outdated", _always_anew)
     app.connect("source-read", _alive)
     app.connect("source-read", _claims)
     app.connect("autodoc-process-docstring", _plain_docstring)
