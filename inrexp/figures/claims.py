@@ -5,12 +5,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from inrexp.figures.style import LINES, WIDTH, style
-from inrexp.study.judging import FAILS, HOLDS, OF_A_NUMBER, UNTESTED
+from inrexp.figures.style import LINES, WIDTH, caption, style
+from inrexp.study.judging import FAILS, HOLDS, MARGIN, OF_A_NUMBER, UNTESTED
 
 # What the rule says of a number: colour and marker, so that no reader depends on the colour.
 LOOKS = {HOLDS: (LINES[0], "o"), FAILS: (LINES[1], "s"), UNTESTED: ("0.55", "D")}
 FURTHEST = 1.05  # multiples, such as seconds over seconds, do not fit the axis
+RULE = (
+    "A number holds where its whole interval is on the right side of the bound. It does not hold where the interval "
+    f"reaches less than {MARGIN:g} onto that side, so a lead that is surely smaller than that counts as none. "
+    "Numbers that are multiples are left out."
+)
 
 
 def intervals(numbers: pd.DataFrame) -> Figure:
@@ -38,6 +43,7 @@ def intervals(numbers: pd.DataFrame) -> Figure:
         axes.margins(y=0.02)
         axes.invert_yaxis()
         figure.legend(handles=_marks(), loc="outside lower center", ncols=4)
+    caption(figure, RULE)
     return figure
 
 

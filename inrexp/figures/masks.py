@@ -10,23 +10,27 @@ from matplotlib.figure import Figure
 
 from inrexp.figures.shown import SchemeSteps, Shown
 from inrexp.figures.style import (
+    DASHES,
     LINES,
     WIDTH,
     caption,
     draw_image,
     draw_mask,
     draw_outline,
+    method_colours,
     panels,
     percent,
     row_name,
     style,
 )
+from inrexp.paper.masks import is_binary
 
 BOLD = "p: the network's probability of the class, bold where it is half of the whole picture's or more."
 NULL = "IoU: overlap with the first mask of the row."
 GAP = 0.1  # of a panel, between two groups
 NARROW = 5  # panels across; with more, a title's facts stand below each other
 INSET = 0.32  # of a panel, the side of a small map in its corner
+SAME_AREA = 5e-4  # fractions of the picture closer than this are written alike
 
 
 def overlay(one: Shown) -> Figure:
@@ -184,7 +188,8 @@ def scheme(steps: SchemeSteps) -> Figure:
         coordinates.set_title(f"$[x, y, a]$ in $[0, 1]$\narea {percent(one.asked or one.kept)}")
         coordinates.set_axis_off()
         draw_mask(field, steps.field, "INR $f_L(x, a)$\nFourier features, 5 x 256")
-        draw_mask(filtered, one.mask, "$M_a$ = Filter($f_L$)\nsmooth maximum, 21 px")
+        words = "smooth maximum, then 0 or 1" if is_binary(one.mask) else "smooth maximum, 21 px"
+        draw_mask(filtered, one.mask, f"$M_a$ = Filter($f_L$)\n{words}")
         draw_outline(outline, one.image, one.mask, "inside the line\n$M_a$ > 1/2, kept")
         draw_image(whole, one.image, "picture $I$")
         draw_image(perturbed, steps.perturbed, "perturbed $I'$")
@@ -197,22 +202,32 @@ def scheme(steps: SchemeSteps) -> Figure:
         bars.yaxis.tick_right()
         bars.spines["left"].set_visible(False)
         bars.set_title(f"$\\Phi$({one.label}) = {one.probability:.2f}")
-        for box in (field, filtered, outline, blended, bars):
+        for box in (field, filtered, outline, perturbed, blended, bars):
             box.annotate("", (-0.02, 0.5), (-0.15, 0.5), "axes fraction", arrowprops={"arrowstyle": "->"})
-        blended.annotate("", (0.5, 1.13), (0.5, 1.3), "axes fraction", arrowprops={"arrowstyle": "->"})
+        _arrow(filtered, (0.5, -0.02), blended, (0.5, 1.14))
+        _arrow(whole, (0.5, -0.02), blended, (0.5, -0.02), "arc3,rad=0.12")
         figure.get_layout_engine().set(wspace=0.16)  # type: ignore[union-attr, call-arg]
     return figure
+
+
+def _arrow(first: Axes, start: tuple[float, float], second: Axes, end: tuple[float, float], bend: str = "arc3") -> None:
+    """An arrow from a place of one panel to a place of another, each as shares of its panel; it takes no room."""
+    second.annotate(
+        "", end, start, "axes fraction", first.transAxes, arrowprops={"arrowstyle": "->", "connectionstyle": bend}
+    ).set_in_layout(False)
 
 
 def probability_curve(
     axes: Axes, areas: Sequence[float], lines: Mapping[str, Sequence[float]], *, threshold: float
 ) -> None:
     """Probability over area with the threshold of eq. 5.  lines: what was judged -> a probability for each area."""
-    for (name, values), mark in zip(lines.items(), ("-", "--", "-.", ":"), strict=False):
-        axes.plot(areas, values, mark, label=name)
-    axes.axhline(threshold, color="0.45", linewidth=0.8, label=r"threshold $\Phi_0$")
-    axes.set(xlabel="area $a$ (fraction of the picture)", ylabel="probability", ylim=(0, 1.02))
-    axes.legend(loc="best")
+    colours = method_colours(lines)
+    with style():
+        for (name, values), mark in zip(lines.items(), DASHES, strict=False):
+            axes.plot(areas, values, mark, color=colours[name], label=name)
+        axes.axhline(threshold, color="0.45", linewidth=0.8, label=r"threshold $\Phi_0$")
+        axes.set(xlabel="area $a$ (fraction of the picture)", ylabel="probability", ylim=(0, 1.02))
+        axes.legend(loc="best")
 
 
 def probability(axes: Axes, one: Shown, before: str = "") -> None:
@@ -222,10 +237,14 @@ def probability(axes: Axes, one: Shown, before: str = "") -> None:
 
 
 def _area(one: Shown) -> str:
-    asked = "" if one.asked is None or abs(one.asked - one.kept) < 5e-4 else f" ({percent(one.asked)} asked)"
-    return f"{percent(one.kept)}{asked}"
+    return f"{percent(one.kept)} ({percent(one.asked)} asked)" if one.asked and _other(one) else percent(one.kept)
 
 
 def _if_other_area(one: Shown) -> str:
     """The real area, where it is not the one in the heading."""
-    return "" if one.asked is None or abs(one.asked - one.kept) < 5e-4 else f"{percent(one.kept)}, "
+    return f"{percent(one.kept)}, " if _other(one) else ""
+
+
+def _other(one: Shown) -> bool:
+    """Whether the mask keeps another area than it was asked for."""
+    return one.asked is not None and abs(one.asked - one.kept) >= SAME_AREA

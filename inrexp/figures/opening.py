@@ -13,13 +13,14 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from tqdm.auto import tqdm
 
-from inrexp.figures.masks import probability
+from inrexp.figures.masks import BOLD, probability
 from inrexp.figures.shown import Shown
 from inrexp.figures.style import (
     GREY,
     LINES,
     OUTLINE,
     WIDTH,
+    caption,
     draw_image,
     draw_outline,
     outline,
@@ -59,6 +60,7 @@ def opening(row: Sequence[Shown], chosen: Shown) -> Figure:
         )  # fmt: skip
         draw_image(axes[0, 2], chosen.seen)
         probability(axes[0, 2], chosen, f"the network sees {percent(chosen.kept)}: ")
+    caption(figure, BOLD)
     return figure
 
 

@@ -24,14 +24,14 @@ SOFT = (
 )
 
 
-def several(rows: Mapping[str, Sequence[Shown]], *, columns: int | None = None) -> Figure:
+def several(rows: Mapping[str, Sequence[Shown]]) -> Figure:
     """Figure 5: a picture a row, its explanations in the order found, with what each keeps.
 
     rows: name of the picture or fit -> its explanations, as `shown_in_turn` gives them.
     """
     if not rows or not all(len(row) for row in rows.values()):
         raise ValueError("rows must hold the explanations of one picture or more, got none")
-    columns = columns or max(len(row) for row in rows.values())
+    columns = max(len(row) for row in rows.values())
     with style():
         figure, axes = panels(len(rows), columns + 1, extra=0.34)
         for line, (name, row) in zip(axes, rows.items(), strict=True):
@@ -127,11 +127,12 @@ def deletion(axes: Axes, lines: Mapping[str, Sequence[float]]) -> None:
 
     lines: which masks -> the probabilities, as `Explanations.remaining` gives them.
     """
-    for (name, values), mark in zip(lines.items(), ("o-", "s--", "^-."), strict=False):
-        axes.plot(range(len(values)), values, mark, markersize=4, label=name)
-    most = max(len(values) for values in lines.values())
-    axes.set(xlabel="explanations removed", ylabel="probability left", ylim=(0, 1.02), xticks=range(most))
-    axes.legend()
+    with style():
+        for (name, values), mark in zip(lines.items(), ("o-", "s--", "^-."), strict=False):
+            axes.plot(range(len(values)), values, mark, markersize=4, label=name)
+        most = max(len(values) for values in lines.values())
+        axes.set(xlabel="explanations removed", ylabel="probability left", ylim=(0, 1.02), xticks=range(most))
+        axes.legend()
 
 
 def _words(number: int, one: Shown, *, narrow: bool) -> str:

@@ -4,7 +4,7 @@ This is the one module of the room that computes, and it draws nothing.  The oth
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,8 @@ from inrexp.models.classifier import Classifier, to_image
 from inrexp.paper.inr import MaskField
 from inrexp.paper.masks import keep_largest
 from inrexp.paper.perturb import blend, blur, fade
+from inrexp.paper.presets import PRESETS
+from inrexp.paper.settings import FitConfig
 from inrexp.saliency import SaliencyMap
 
 MODELS = {f"efficientnet_lite{size}": f"EfficientNet-Lite{size}" for size in range(3)} | {
@@ -246,6 +248,13 @@ def counted(noun: str, values: Sequence[str]) -> str:
     return f"{noun}{'s' * (len(values) > 1)} {', '.join(values)}" if values else ""
 
 
+def _changed(config: FitConfig, preset: str) -> str:
+    """Which settings are not the preset's, as "areas and oversample"."""
+    own, now = (asdict(one) for one in (PRESETS[preset], config))
+    own, now = ({**one, **one.pop("source"), "name": ""} for one in (own, now))
+    return " and ".join(name.replace("_", " ") for name in now if now[name] != own.get(name)) or "settings"
+
+
 def _method_in_words(found: Attribution) -> str:
     """As "INR (crisp, 300 passes)"; passes are the masks that the classifier judged during the fit."""
     if not isinstance(found, Explanation):
@@ -254,9 +263,9 @@ def _method_in_words(found: Attribution) -> str:
     name = found.preset.removesuffix(", changed")
     method = next((one for one in METHODS.values() if name in one.presets), None)
     label = method.label if method else "INR" if found.config.is_field else "Free masks"
-    preset = name.removeprefix(method.name if method else "").strip("_").replace("_", " ") or "as published"
+    preset = name.removeprefix(method.name if method else "").strip("_") or "as published"
     preset = preset.replace("quick", "the short way")
     if name != found.preset:
-        preset = f"{preset.replace('as published', 'the published way')} with other settings"
+        preset = f"{preset.replace('as published', 'the published way')} with other {_changed(found.config, name)}"
     passes = len(found.history["loss"]) * found.config.masks_per_step
     return f"{label} ({preset}, {passes} passes)"

@@ -1,9 +1,12 @@
 """The house style, drawing's smallest parts, and the grey lines that say what made a figure."""
 
 import contextlib
+import itertools
 import os
+import re
 import textwrap
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,14 @@ MASK_MAP = "cividis"  # perceptually uniform, and the same to a colour-blind rea
 OUTLINE = "#ffb000"  # colour-blind-safe, visible on light and dark pictures with the dark line under it
 # Okabe and Ito, and a grey; the first four differ in lightness
 LINES = ("#0072b2", "#d55e00", "#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#000000", "#999999")
+METHODS = {  # one colour a method in every figure, by its label in `inrexp.METHODS`
+    "INR": LINES[0],
+    "Extremal perturbations": LINES[1],
+    "GradCAM": LINES[4],
+    "RISE": LINES[3],
+    "A centred disc": LINES[7],
+}
+DASHES = ("-", "--", ":", "-.")  # a method's second variant is dashed
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110,
     "savefig.dpi": 160,
@@ -77,13 +88,13 @@ def draw_mask(axes: Axes, mask: torch.Tensor, title: str = "") -> None:
     axes.set_axis_off()
 
 
-def draw_outline(axes: Axes, image: torch.Tensor, mask: torch.Tensor, title: str = "", colour: str = OUTLINE) -> None:
+def draw_outline(axes: Axes, image: torch.Tensor, mask: torch.Tensor, title: str = "") -> None:
     """The photograph, dimmed where the mask removes it, and the outline of the mask cut at CUT.
 
     image: (1, 3, H, W).  mask: (1, 1, h, w), as large or smaller.
     """
     axes.imshow(dimmed(image, _stretched(mask, image)), interpolation="bilinear")
-    outline(axes, image, mask, colour)
+    outline(axes, image, mask)
     axes.set_title(title)
     axes.set_axis_off()
 
@@ -116,11 +127,37 @@ def _stretched(mask: torch.Tensor, image: torch.Tensor) -> np.ndarray:
     return values[0, 0].numpy()
 
 
-def panels(rows: int, columns: int, *, width: float = WIDTH, extra: float = 0.2) -> tuple[Figure, np.ndarray]:
-    """A grid of square panels, `width` inches across, `extra` inches a row for titles.  axes: (rows, columns)."""
-    side = width / columns
+def method_colours(names: Collection[str]) -> dict[str, str]:
+    """The colour of each method or variant ("INR, crisp") by its name; other names take what is left, in turn."""
+    methods = dict.fromkeys(_method(name) for name in names)
+    known = {method: METHODS[method] for method in methods if method in METHODS}
+    left = itertools.cycle([colour for colour in LINES if colour not in known.values()])
+    chosen = {method: known.get(method) or next(left) for method in methods}
+    return {name: chosen[_method(name)] for name in names}
+
+
+def method_dashes(names: Iterable[str]) -> dict[str, str]:
+    """Lines of one method's variants, which have one colour: the first is whole, the next dashed."""
+    seen: Counter[str] = Counter()
+    dashes = {}
+    for name in names:
+        method = _method(name)
+        dashes[name] = DASHES[seen[method] % len(DASHES)]
+        seen[method] += 1
+    return dashes
+
+
+def _method(name: str) -> str:
+    """ "INR" of "INR", "INR, crisp" and "INR (n = 61)"."""
+    first = re.split(r",| \(", name)[0]
+    return first if first[:2].isupper() else first[:1].upper() + first[1:]
+
+
+def panels(rows: int, columns: int, *, extra: float = 0.2) -> tuple[Figure, np.ndarray]:
+    """A grid of square panels, WIDTH inches across, `extra` inches a row for titles.  axes: (rows, columns)."""
+    side = WIDTH / columns
     with style():
-        figure, axes = plt.subplots(rows, columns, figsize=(width, rows * (side + extra)), squeeze=False)
+        figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, rows * (side + extra)), squeeze=False)
     return figure, axes
 
 

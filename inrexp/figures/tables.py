@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from inrexp.figures.shown import MODELS, counted
-from inrexp.figures.style import LINES, WIDTH, style
+from inrexp.figures.style import LINES, WIDTH, caption, method_colours, method_dashes, style
 from inrexp.metrics import HIT
 from inrexp.paper.smallest_area import PAPER_AREAS
 from inrexp.study.tables import by_picture, in_paper_order, iterations, of_several, samples_of
@@ -47,7 +48,7 @@ def reduced_by_rows(reductions: Mapping[str, Sequence[str]]) -> str:
     said = "; ".join(f"{subject}: {', '.join(found)}" for subject, found in reductions.items())
     words = DATASETS | {name: MODELS[name] for name in MODELS if name != "custom"}  # which is a word of its own, too
     names = "|".join(sorted(words, key=len, reverse=True))  # imagenet-s50-standin before imagenet-s50
-    return re.sub(rf"\b({names})\b", lambda found: words[found[0]], said).replace("_", " ")
+    return re.sub(rf"\b({names})\b", lambda found: words[found[0]], said)
 
 
 def precision_by_method(rows: pd.DataFrame, *, measure: str = "precision") -> Figure:
@@ -105,17 +106,22 @@ def smallest_areas(rows: pd.DataFrame) -> Figure:
     """
     runs = in_paper_order(rows[(rows["iteration"] == 1) & ~rows["failed"]])
     largest = max(runs["area"].fillna(0).max(), *PAPER_AREAS)  # all that was searched
-    runs = runs.assign(star=runs["area"].fillna(2.0))  # beyond every area
-    colours = _palette(runs)
+    runs = _counted(runs.assign(star=runs["area"].fillna(2.0)))  # beyond every area
+    colours, dashes = method_colours(runs["line"].unique()), method_dashes(runs["line"].unique())
     with style():
-        figure, panels = _panels(runs, height=2.3)
+        figure, panels = _panels(runs, height=2.8)
         for axes, part in panels:
-            sns.ecdfplot(
-                part, x="star", hue="variant", hue_order=list(colours), palette=colours, ax=axes, linewidth=1.6
-            )
-            axes.set(xlabel="area, as a fraction of the picture", ylabel="share with a* up to here", ylim=(0, 1.02))
-            axes.set_xlim(0, 1.02 * largest)
+            for name, group in part.groupby("line", sort=False):
+                stars = [*group["star"].sort_values(), 3.0]  # so that a line goes on after its last step
+                shares = [*(np.arange(1, len(group) + 1) / len(group)), 1.0]
+                axes.step([0, *stars], [0, *shares], where="post", color=colours[name], ls=dashes[name], label=name)
+            axes.set(xlabel="area asked, as a fraction of the picture", ylabel="share with a* up to here")
+            axes.set(ylim=(0, 1.02), xlim=(0, 1.02 * largest))
+            axes.legend()
         _one_legend(figure)
+    caption(
+        figure, "Masks as fitted: a soft one may be larger than asked, and each method is judged under its own fill."
+    )
     return figure
 
 
@@ -126,14 +132,15 @@ def soft_against_cut(rows: pd.DataFrame) -> Figure:
     """
     runs = in_paper_order(rows[rows["iteration"] == 1].dropna(subset=["probability", "probability_cut"]))
     runs = runs[(runs["probability"] != runs["probability_cut"]).groupby(runs["variant"]).transform("any")]
-    colours = _palette(runs)
+    runs = _counted(runs)
+    colours = method_colours(runs["line"].unique())
     with style():
         figure, panels = _panels(runs, height=3.2)
         for axes, part in panels:
             axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, zorder=0)
             sns.scatterplot(
-                part, x="probability", y="probability_cut", hue="variant", hue_order=list(colours), palette=colours,
-                style="variant", style_order=list(colours), ax=axes, s=14, alpha=0.7, linewidth=0,
+                part, x="probability", y="probability_cut", hue="line", hue_order=list(colours), palette=colours,
+                style="line", style_order=list(colours), ax=axes, s=14, alpha=0.7, linewidth=0,
             )  # fmt: skip
             axes.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), xlabel="p, soft mask at a*", ylabel="p, mask cut to 0/1")
         _one_legend(figure)
@@ -148,16 +155,21 @@ def leak_curves(rows: pd.DataFrame, variants: Sequence[str]) -> Figure:
     kinds = {"probability": "soft mask", "probability_cut": "mask cut to 0/1"}
     long = rows.melt(["variant", "picture", "area"], list(kinds), "mask", "kept").replace({"mask": kinds})
     with style():
-        figure, axes = plt.subplots(1, len(variants), figsize=(WIDTH, 2.1), sharey=True, squeeze=False)
+        figure, axes = plt.subplots(1, len(variants), figsize=(WIDTH, 2.5), sharey=True, squeeze=False)
         for panel, name in zip(axes[0], variants, strict=True):
             part = long[long["variant"] == name]
             sns.lineplot(
                 part, x="area", y="kept", hue="mask", style="mask", palette=list(LINES[:2]), ax=panel, seed=0,
                 legend=name == variants[-1],
             )  # fmt: skip
-            panel.set(title=f"{name}\n(n = {part['picture'].nunique()})", xlabel="area $a$", ylim=(0, 1.05))
+            panel.set(
+                title="\n".join([*name.split(", ", 1), f"n = {part['picture'].nunique()}"]),
+                xlabel="area asked",
+                ylim=(0, 1.05),
+            )
         axes[0, 0].set_ylabel("probability kept")
-        axes[0, -1].legend(title=None, loc="upper left")
+        _one_legend(figure)
+    caption(figure, "A line is the mean of n pictures, not the same in every panel; its band is a 95 % interval.")
     return figure
 
 
@@ -172,24 +184,26 @@ def _one_legend(figure: Figure) -> None:
         return
     names = [text.get_text() for text in legends[0].get_texts()]
     handles = [handle for handle in legends[0].legend_handles if handle is not None]
-    figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))
+    fitting = max(1, 110 // (6 + max(map(len, names))))  # columns, by their letters
+    figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names), fitting))
     for legend in legends:
         legend.remove()
 
 
-def _palette(runs: pd.DataFrame) -> dict[str, str]:
-    return {name: LINES[place % len(LINES)] for place, name in enumerate(runs["variant"].unique())}
+def _counted(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with a column `line`: the variant, and of how many pictures or pairs it has runs in each panel."""
+    counts = runs.groupby(["variant", "dataset", "model"], sort=False)["sample"].nunique()
+    said = {name: f"{name} (n = {', '.join(map(str, part))})" for name, part in counts.groupby("variant", sort=False)}
+    return runs.assign(line=runs["variant"].map(said))
 
 
 def _panels(rows: pd.DataFrame, *, height: float) -> tuple[Figure, Iterator[tuple[Axes, pd.DataFrame]]]:
-    """A panel side by side for each data set and model, titled with them and their pictures; height in inches."""
+    """A panel side by side for each data set and model, titled with them; height in inches."""
     parts = list(rows.groupby(["dataset", "model"], sort=False))
     figure, line = plt.subplots(1, max(1, len(parts)), figsize=(WIDTH, max(1.0, height)), squeeze=False)
     if not parts:  # as where no run of a short study has an a*
         line[0, 0].set_axis_off()
         line[0, 0].text(0.5, 0.5, "no run has this measure", ha="center", va="center")
-    for axes, ((dataset, model), part) in zip(line[0], parts, strict=False):
-        axes.set_title(
-            f"{_dataset(dataset)}\n{MODELS.get(model, model)}, {part['sample'].nunique()} {samples_of(dataset)}"
-        )
+    for axes, ((dataset, model), _) in zip(line[0], parts, strict=False):
+        axes.set_title(f"{_dataset(dataset)}\n{MODELS.get(model, model)}")
     return figure, zip(line[0], (part for _, part in parts), strict=False)

@@ -115,12 +115,12 @@ class MaskField(MaskSource):
         values = self.values(areas)
         problems, k = areas.shape[0], areas.shape[1] * self.outputs
         if self.settings.grid == "pixel":
-            mask = smooth_max_pixels(values)
+            mask = smooth_max_pixels(values, self.settings.half_width)
             return mask.view(problems, k, 1, *self.size), mask.view(problems, k, -1)
         cells = lattice_size(self.size)
         if tuple(values.shape[-2:]) != cells:
             values = resize(values, cells)
-        coarse = smooth_max_lattice(values)  # (p * k, 1, 2 * cells)
+        coarse = smooth_max_lattice(values, half_width=self.settings.half_width)  # (p * k, 1, 2 * cells)
         inside = [math.ceil(2 * side / STEP) for side in self.size]  # the last cells may reach past the picture
         mask = to_pixels(coarse, self.size)
         return mask.reshape(problems, k, 1, *self.size), coarse[..., : inside[0], : inside[1]].reshape(problems, k, -1)

@@ -37,7 +37,7 @@ class MaskLattice(MaskSource):
         index = (areas[..., None] - self.held).abs().argmin(-1)  # (p, k)
         chosen = self.values.gather(1, index[..., None, None].expand(-1, -1, *self.values.shape[-2:]))
         cells = F.pad(chosen.flatten(0, 1).unsqueeze(1), [self.cells_around] * 4)
-        coarse = smooth_max_lattice(cells, self.settings.oversample)
+        coarse = smooth_max_lattice(cells, self.settings.oversample, self.settings.half_width)
         edge = self.cells_around * STEP
         (h, w), (below, right) = self.size, self._margins_after()
         around = to_pixels(coarse, (2 * edge + h, 2 * edge + w), self.settings.oversample)

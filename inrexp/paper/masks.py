@@ -69,6 +69,11 @@ def sharpen(mask: torch.Tensor, sharpness: float, level: torch.Tensor | None = N
     return 0.5 + 0.5 * torch.tanh(sharpness * (mask - level.view(-1, *[1] * (mask.dim() - 1))))
 
 
+def is_binary(mask: torch.Tensor) -> bool:
+    """Whether every value is 0 or 1: nothing is left that could leak through a soft edge.  mask: any shape."""
+    return bool(((mask == 0) | (mask == 1)).all())
+
+
 def area_level(values: torch.Tensor, areas: torch.Tensor, sharpness: float) -> torch.Tensor:
     """tau_a, the level about which sharpened values have the mean a: mean sigmoid(2 beta (v - tau_a)) = a.
 

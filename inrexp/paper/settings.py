@@ -23,6 +23,10 @@ def _check(section: object, checks: dict[str, tuple[bool, str]]) -> None:
             raise ValueError(f"{name} must be {wanted}, got {getattr(section, name)!r}")
 
 
+def _above_0_or_none(value: float | None) -> tuple[bool, str]:
+    return value is None or 0 < value < math.inf, "a number of px above 0, or None"
+
+
 @dataclass(frozen=True)
 class Growth:
     """A number that grows geometrically over a fit; without an end it is constant.
@@ -116,6 +120,8 @@ class FieldSettings:
     feature_count: sines and cosines together.  octaves: powers of two for each coordinate; the other reading of "six".
     layers, hidden: hidden layers and their width.  bias: where the output's bias starts; 0 puts the mask near 1/2.
     outputs: masks for each area, one explanation each (beyond the paper); eq. 4 has one.
+    half_width: px at which the filter's kernel, a Gaussian, is 1/2. None is extremal perturbations' kernel, which is
+        flat up to 10.5 px and 1/2 at 22.9 px; the paper says "based on the radial basis function".
     """
 
     grid: str | int = "pixel"
@@ -128,6 +134,7 @@ class FieldSettings:
     hidden: int = 256
     bias: float = 0.0
     outputs: int = 1
+    half_width: float | None = None
 
     def __post_init__(self) -> None:
         on_grid = self.grid in ("pixel", "lattice") or (isinstance(self.grid, int) and self.grid >= 2)
@@ -141,6 +148,7 @@ class FieldSettings:
                 "layers": (self.layers >= 1, "1 or more"),
                 "hidden": (self.hidden >= 1, "1 or more"),
                 "outputs": (self.outputs >= 1, "1 or more"),
+                "half_width": _above_0_or_none(self.half_width),
             },
         )
 
@@ -152,11 +160,13 @@ class LatticeSettings:
     areas: the areas that it holds, one lattice each; there is no mask between them.
     margin: px above and left of the picture that the area penalty counts too.
     oversample: filter outputs a cell and axis; 7 is the published filter, exact at every pixel, 2 is the fast one.
+    half_width: of the filter's kernel, as of `FieldSettings`; None is the published one.
     """
 
     areas: tuple[float, ...] = PAPER_AREAS
     margin: int = 21
     oversample: int = 7
+    half_width: float | None = None
 
     def __post_init__(self) -> None:
         within = bool(self.areas) and all(0 < area <= 1 for area in self.areas)
@@ -166,6 +176,7 @@ class LatticeSettings:
                 "areas": (within, "fractions in (0, 1], at least one"),
                 "margin": (self.margin >= 0, "0 px or more"),
                 "oversample": (self.oversample >= 1, "1 or more outputs a cell"),
+                "half_width": _above_0_or_none(self.half_width),
             },
         )
 

@@ -21,9 +21,15 @@ RADIUS = 4  # taps reach this many steps, (2 * 4 + 1)^2 = 81 of them
 TAPS = (2 * RADIUS + 1) ** 2
 
 
-def kernel(distance: torch.Tensor) -> torch.Tensor:
-    """K(d), flat up to SIGMA / 2, then Gaussian.  distance in px."""
-    return torch.exp(-2 * (distance / SIGMA - 0.5).clamp(min=0).square())
+def kernel(distance: torch.Tensor, half_width: float | None = None) -> torch.Tensor:
+    """K(d), how much of a tap reaches a point at this distance, in px.
+
+    half_width: px at which a Gaussian has fallen to 1/2.  None is the published kernel, which is flat up to SIGMA / 2
+        and falls to 1/2 at 22.9 px: where it is flat a mask has discs of one value, which enter it all at once.
+    """
+    if half_width is None:
+        return torch.exp(-2 * (distance / SIGMA - 0.5).clamp(min=0).square())
+    return torch.exp2(-(distance / half_width).square())
 
 
 def lattice_size(size: tuple[int, int], margin: int = 0) -> tuple[int, int]:
@@ -31,16 +37,17 @@ def lattice_size(size: tuple[int, int], margin: int = 0) -> tuple[int, int]:
     return math.ceil(size[0] / STEP) + 2 * margin, math.ceil(size[1] / STEP) + 2 * margin
 
 
-def smooth_max_lattice(lattice: torch.Tensor, oversample: int = 2) -> torch.Tensor:
+def smooth_max_lattice(lattice: torch.Tensor, oversample: int = 2, half_width: float | None = None) -> torch.Tensor:
     """The filter of section 3.1 at `oversample`^2 points a lattice cell, all that its 21 px kernel can tell apart.
 
     lattice: (n, 1, gh, gw) in [0, 1], float32 or float64, cell centres STEP px apart, 0 outside.
+    half_width: of the kernel (`kernel`), in px.
     Returns (n, 1, gh * oversample, gw * oversample) in [0, 1].  oversample = STEP gives every pixel: the exact filter.
     """
     n, _, gh, gw = lattice.shape
     _, rows = _taps(gh, oversample, lattice.dtype, lattice.device)  # (H, a * gh)
     _, columns = _taps(gw, oversample, lattice.dtype, lattice.device)  # (W, b * gw)
-    weight = _weights(gh, gw, oversample, lattice.dtype, lattice.device)  # (a, b)
+    weight = _weights(gh, gw, oversample, half_width, lattice.dtype, lattice.device)  # (a, b)
 
     def over_taps(each: torch.Tensor) -> torch.Tensor:
         """Sum over the 81 taps of every point, those outside the lattice counting 0."""
@@ -70,11 +77,13 @@ def _taps(cells: int, oversample: int, dtype: torch.dtype, device: torch.device)
 
 
 @functools.lru_cache(maxsize=32)
-def _weights(gh: int, gw: int, oversample: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def _weights(
+    gh: int, gw: int, oversample: int, half_width: float | None, dtype: torch.dtype, device: torch.device
+) -> torch.Tensor:
     """K of every pair of distances that occur, down and across, (a, b); kept, so that no step copies to the device."""
     (down, _), (across, _) = (_taps(cells, oversample, dtype, device) for cells in (gh, gw))
     with torch.inference_mode(False):
-        return kernel(torch.hypot(down[:, None], across)).to(dtype=dtype, device=device)
+        return kernel(torch.hypot(down[:, None], across), half_width).to(dtype=dtype, device=device)
 
 
 def resize(coarse: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -104,14 +113,14 @@ def to_pixels(coarse: torch.Tensor, size: tuple[int, int], oversample: int = 2) 
     return coarse[..., : size[0], : size[1]]
 
 
-def smooth_max_pixels(values: torch.Tensor) -> torch.Tensor:
+def smooth_max_pixels(values: torch.Tensor, half_width: float | None = None) -> torch.Tensor:
     """The filter on a field known at every pixel: 81 taps, STEP px apart, around each pixel; slow, the reference.
 
-    values: (n, 1, h, w) in [0, 1], 0 outside.  Returns (n, 1, h, w).
+    values: (n, 1, h, w) in [0, 1], 0 outside.  half_width: of the kernel, in px.  Returns (n, 1, h, w).
     """
     h, w = values.shape[-2:]
     rows, columns = lattice_size((h, w))
     padded = F.pad(values, (0, columns * STEP - w, 0, rows * STEP - h))
     phases = F.pixel_unshuffle(padded, STEP)  # (n, 49, rows, columns): a pixel's taps all lie in its own phase
-    pooled = smooth_max_lattice(phases.flatten(0, 1).unsqueeze(1), 1).view_as(phases)
+    pooled = smooth_max_lattice(phases.flatten(0, 1).unsqueeze(1), 1, half_width).view_as(phases)
     return F.pixel_shuffle(pooled, STEP)[..., :h, :w].contiguous()

@@ -122,7 +122,7 @@ def _of_equal(rows: pd.DataFrame) -> list[str]:
         "that cover."
     )
     return [
-        "The first parts compare the methods at equal real area, on all pictures: every mask is brought to 2.5, 5, 10 "
+        "The parts at equal real area compare the methods on all pictures: every mask is brought to 2.5, 5, 10 "
         "and 20 % of the picture by its largest values and shown over a blur of 20 px. a* is the smallest of these "
         f"areas that keeps half of the unmasked probability, and 20 % for a picture without one."
         f"{later if (rows['iteration'] > 1).any() else ''} A fit that collapsed "

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from inrexp.files import written_whole
-from inrexp.study.captions import NONE, WHOLE, caption, reductions
+from inrexp.study.captions import NONE, TITLES, WHOLE, caption, reductions
 from inrexp.study.equal import KEPT, PRECISION, PROBABILITY, differences, equal_area, has_equal_areas
 from inrexp.study.store import EQUAL_AREAS
 from inrexp.study.tables import LEVEL, Table, left_out, seconds_table
@@ -24,8 +24,13 @@ FURTHER = {
     "insertion": "Insertion",
     "deletion": "Deletion",
 }
-PAPER_TITLE = "In the paper's layout: precision (hit rate), the number of pictures, and the mean size of the masks"
-EQUAL_TITLE = "At equal real area, all pictures: where an a* is found, and what masks keep"
+DATA_SET = "Data set"
+PAPER_TITLE = (
+    "In the paper's layout, each method at masks of its own size: precision (hit rate), the number of pictures, and the "
+    "mean size of the masks"
+)
+EQUAL_TITLE = "At equal real area, all pictures: where an a* is found, and the probability p that masks keep"
+HALF_TITLE = "At equal real area: the share of pictures of which a mask keeps half of p, and how the masks were made"
 PRECISION_TITLE = "Precision at equal real area, and at each method's own a* beside a centred disc of that size"
 DIFFERENCES_TITLE = "Differences at equal real area, paired by picture; p corrected for the number of comparisons"
 PLACES = {at: f"{100 * area:g} %" for at, area in EQUAL_AREAS.items()}
@@ -47,15 +52,17 @@ ESCAPES = str.maketrans(
 def parts(table: Table) -> dict[str, pd.DataFrame]:
     """The table for readers, as text in parts, by title.
 
-    The first parts compare all methods at the same real area, and are left out for rows that have no such numbers: what
-    masks keep, how precise they are, and the paired differences. Then the paper's own layout, what each of its numbers
-    rests on (intervals, counts of pictures and runs, tests), and further measures.
+    First the paper's own layout, in which every method has masks of another size. Then all methods at the same real
+    area, which is left out for rows that have no such numbers: what masks keep, how precise they are, and the paired
+    differences. Then what each number of the first part rests on (intervals, counts of pictures and runs, tests), and
+    further measures.
     """
+    models = table.frame["model"].nunique()
     layout: dict[str, dict[str, str]] = {}
     basis, further = [], []
     for line in table.frame.to_dict("records"):
-        lead = _lead(line)
-        place, name = lead["Data set, model"], lead["Method"]
+        lead = _lead(line, models)
+        place, name = lead[DATA_SET], lead["Method"]
         score = _score(line["precision"], line["hit_rate"])
         size = f", size {_number(line['size'])}" if pd.notna(line["size"]) else ""
         layout.setdefault(name, {})[place] = f"{score}, n = {line['pictures']}{size}"
@@ -63,45 +70,46 @@ def parts(table: Table) -> dict[str, pd.DataFrame]:
         further.append(lead | {title: _measured(line, measure) for measure, title in FURTHER.items()})
     empty = [title for measure, title in FURTHER.items() if not table.frame[f"{measure}_pictures"].any()]
     wide = pd.DataFrame.from_dict(layout, orient="index").fillna(NONE).rename_axis("Method").reset_index()
-    return _equal_parts(table) | {
+    return {
         PAPER_TITLE: wide,
-        "What it rests on": pd.DataFrame(basis),
+        **_equal_parts(table, models),
+        "What the first part rests on": pd.DataFrame(basis),
         "Further measures": pd.DataFrame(further).drop(columns=empty),
     }
 
 
-def _equal_parts(table: Table) -> dict[str, pd.DataFrame]:
+def _equal_parts(table: Table, models: int) -> dict[str, pd.DataFrame]:
     """The parts at equal real area; none for rows without such numbers."""
     if not has_equal_areas(table.rows):
         return {}
-    kept, precise = [], []
+    kept, half, precise = [], [], []
     for line in equal_area(table).to_dict("records"):
         count = f"{line['found_pictures']}"
         count += f" ({line['pairs']} pairs)" if line["pairs"] != line["found_pictures"] else ""
-        lead = _lead(line) | {"n": count}
+        lead = _lead(line, models) | {"n": count}
         ran = {"Fitted under": line["fitted_under"], "Collapsed": str(line["collapsed"]), "Failed": str(line["failed"])}
-        kept.append(lead | ran | {EQUAL[name]: _between(line, name) for name in EQUAL if name not in PRECISION})
+        kept.append(lead | {EQUAL[name]: _between(line, name) for name in ("found", "star", *PROBABILITY)})
+        half.append(lead | {EQUAL[name]: _between(line, name) for name in KEPT} | ran)
         precise.append(lead | {title: _between(line, name) for name, title in _precise().items()})
-    frames = pd.DataFrame(kept), pd.DataFrame(precise)
-    found = {
-        title: frame.loc[:, (frame != NONE).any()]
-        for title, frame in zip((EQUAL_TITLE, PRECISION_TITLE), frames, strict=True)
-    }
+    frames = {EQUAL_TITLE: pd.DataFrame(kept), PRECISION_TITLE: pd.DataFrame(precise)}
+    found = {title: frame.loc[:, (frame != NONE).any()] for title, frame in frames.items()}
     compared: dict[tuple, dict[str, str]] = {}
     for line in differences(table).to_dict("records"):
-        lead = _lead(line) | {"Less": line["against"], "Comparisons": str(line["comparisons"])}
+        lead = _lead(line, models) | {"Less": line["against"], "Comparisons": str(line["comparisons"])}
         compared.setdefault(tuple(lead.items()), lead)[EQUAL[line["measure"]]] = _difference(line)
-    return found | ({DIFFERENCES_TITLE: pd.DataFrame(compared.values())} if compared else {})
+    found |= {DIFFERENCES_TITLE: pd.DataFrame(compared.values())} if compared else {}
+    halves = pd.DataFrame(half)
+    return found | {HALF_TITLE: halves.loc[:, (halves != NONE).any()]}
 
 
 def _precise() -> dict[str, str]:
     return {name: EQUAL[name] for name in PRECISION} | OWN_AREA
 
 
-def _lead(line: Mapping[Hashable, Any]) -> dict[str, str]:
-    """The first columns of every part."""
+def _lead(line: Mapping[Hashable, Any], models: int) -> dict[str, str]:
+    """The first columns of every part; the model is named where the table has several."""
     name = line["method"] + (f", {_iteration(line['iteration'])}" if "iteration" in line else "")
-    return {"Data set, model": f"{line['dataset']}, {line['model']}", "Method": name}
+    return {DATA_SET: f"{line['dataset']}, {line['model']}" if models > 1 else line["dataset"], "Method": name}
 
 
 def _between(line: Mapping[Hashable, Any], measure: str) -> str:
@@ -142,11 +150,14 @@ def _basis(line: Mapping[Hashable, Any]) -> dict[str, str]:
 
 
 def markdown(table: Table) -> str:
-    blocks = [f"**Table {table.name[-1]}.** {plain(caption(table))}"]
-    for title, part in parts(table).items():
+    """The table's title, its parts, and below them the long caption."""
+    title = TITLES[table.name]
+    blocks = [f"**Table {table.name[-1]}.** {plain(title)}"]
+    for heading, part in parts(table).items():
         drawn = part.rename(columns=plain).map(plain).to_markdown(index=False, disable_numparse=True)
-        blocks.append((f"{title}:\n\n" if title else "") + drawn)
-    return "\n\n".join(blocks) + "\n"
+        blocks.append(f"{plain(heading)}:\n\n{drawn}")
+    said = plain(caption(table).removeprefix(title).strip())
+    return "\n\n".join([*blocks, f"**What the numbers are.** {said}"]) + "\n"
 
 
 def latex(table: Table) -> str:
@@ -158,7 +169,7 @@ def latex(table: Table) -> str:
         r"\centering",
     ]
     for title, part in parts(table).items():
-        lines += [rf"\medskip {escaped(title)}\par"] if title else []
+        lines.append(rf"\medskip {escaped(title)}\par")
         drawn = part.style.format(escaped).format_index(escaped, axis="columns").hide(axis="index")
         lines.append(FITTED + drawn.to_latex(hrules=True, column_format="l" * len(part.columns)).strip() + r"}\par")
     return "\n".join([*lines, r"\end{table*}"]) + "\n"

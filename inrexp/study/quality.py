@@ -45,7 +45,9 @@ class Setting:
         """Whether a row of a study was made by this setting, whatever the study judged it by."""
         wanted = settings_of(json.dumps(METHODS[self.method].settings(self.options)))
         wanted.pop("name", None)  # of a preset; what it was called when a row was made says nothing
-        return row["method"] == self.method and wanted.items() <= settings_of(row["settings"]).items()
+        made = settings_of(row["settings"])
+        wanted = {name: value for name, value in wanted.items() if value is not None or name in made}  # new since then
+        return row["method"] == self.method and wanted.items() <= made.items()
 
 
 def on_lattices(preset: str) -> FitConfig:

@@ -74,7 +74,13 @@ async function unpack(scene) {
 // ----------------------------------------------------------------------------------------------------------- geometry
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
-const percent = (area) => `${(100 * area).toFixed(1)} %`;
+
+/** In tenths, and in hundredths where an area that is held has them. */
+function percent(area) {
+  const tenths = Math.abs(1000 * area - Math.round(1000 * area)) < 0.01;
+  return `${(100 * area).toFixed(tenths ? 1 : 2)} %`;
+}
+
 
 function nearest(values, wanted) {
   let best = 0;
@@ -156,6 +162,21 @@ function union(masks) {
   return { ...masks[0], values };
 }
 
+/** The middle of the largest square inside the mask, in its pixels; null for an empty mask. */
+function middle({ values, width, height }) {
+  let [side, at, above] = [0, null, new Int32Array(width + 1)]; // the largest squares that end at the pixels above
+  for (let y = 0; y < height; y += 1) {
+    const row = new Int32Array(width + 1);
+    for (let x = 0; x < width; x += 1) {
+      if (values[y * width + x] <= CUT) continue;
+      row[x + 1] = 1 + Math.min(row[x], above[x], above[x + 1]);
+      if (row[x + 1] > side) [side, at] = [row[x + 1], [x + 1 - row[x + 1] / 2, y + 1 - row[x + 1] / 2]];
+    }
+    above = row;
+  }
+  return at;
+}
+
 const inverse = (mask) => ({ ...mask, values: mask.values.map((value) => 255 - value) });
 const cutMask = (mask) => ({ ...mask, values: mask.values.map((value) => (value > CUT ? 255 : 0)) });
 
@@ -163,6 +184,7 @@ const cutMask = (mask) => ({ ...mask, values: mask.values.map((value) => (value 
 
 const NOTHING = ""; // against nothing
 const TOGETHER = "together"; // in the place of an answer: numbered explanations and what is left without them
+const SAME_AREA = 0.0006; // half of a tenth of a percent, and a little: such areas are written alike
 const LINES = ["#ffb000", "#56b4e9", "#7ee081", "#f4a6d2", "#ff8a5c", "#e8e337"]; // outlines on a photograph
 
 const answerOf = (scene, name) => scene.answers.find((answer) => answer.name === name) ?? scene.answers[0];
@@ -192,16 +214,19 @@ function reading(scene, state, name) {
   const p = curve && interpolate(answer.searched, curve, held.area);
   const star = curve && answer.sound ? smallestArea(answer.searched, curve, state.threshold) : null;
   const mask = state.cut ? cutMask(held) : held;
-  return { answer, mask, area: held.area, kept: mean(held.values), p, measured, star };
+  return { answer, mask, area: held.area, kept: mean(mask.values), p, measured, star };
 }
 
+/** "seed 0" as it is, a bare number as "explanation 1". */
+const called = (scene, name) => (/^\d+$/.test(name) && scene.what ? `${scene.what} ${name}` : name);
 const pText = (one) => (one.p === undefined ? "not measured" : `${one.measured ? "" : "≈ "}${one.p.toFixed(2)}`);
+const rounded = (area) => Math.round(1000 * area) / 1000;
 const starText = (star) => (star === null ? "none" : percent(star));
 
 function sentence(scene, state, one) {
-  const many = scene.answers.length > 1 ? `${one.answer.name}: ` : "";
+  const many = scene.answers.length > 1 ? `${called(scene, one.answer.name)}: ` : "";
   const asked = `${many}area ${percent(state.area)}`;
-  const kept = Math.abs(one.kept - state.area) < 0.0006 ? "" : `, the mask keeps ${percent(one.kept)}`;
+  const kept = Math.abs(one.kept - state.area) < SAME_AREA ? "" : `, the mask keeps ${percent(rounded(one.kept))}`;
   const p = one.p === undefined ? "p is not measured" : `p ${pText(one)} of ${one.answer.unmasked.toFixed(2)} unmasked`;
   const star = one.answer.sound
     ? one.star === null ? "no area keeps the threshold" : `a* = ${percent(one.star)}`
@@ -216,7 +241,7 @@ function areaView(scene, state) {
   const named = scene.answers.length > 1;
   return {
     rows: rows.map((one) => ({
-      title: named ? one.answer.name : "kept inside the line",
+      title: named ? called(scene, one.answer.name) : "kept inside the line",
       outlines: [{ mask: one.mask, colour: LINES[0] }],
       kept: one.mask,
       seen: one.mask,
@@ -260,7 +285,7 @@ function togetherView(scene, state) {
       seenTitle: `what is left without: p ${left.toFixed(2)}`,
       outside: measuredOutsides(scene)[0], // under which the run measured it
     }],
-    readouts: [["removed", `${count} of ${scene.answers.length}`], ["p left", left.toFixed(2)], ["area", percent(mean(removed.values))]],
+    readouts: [["removed", `${count} of ${scene.answers.length}`], ["p left", left.toFixed(2)], ["area", percent(rounded(mean(removed.values)))]],
     sentences: [`Without the first ${count} of ${scene.answers.length} explanations: p ${left.toFixed(2)} (${label}).`],
     plot: {
       key: "together",
@@ -341,6 +366,20 @@ class Stage {
     pen.drawImage(this.removed, 0, 0);
     pen.drawImage(this.cutOut(this.photo, kept, this.scratch), 0, 0);
     for (const outline of outlines) this.drawLine(pen, outline);
+    for (const outline of outlines) if (outline.name) this.drawName(pen, outline);
+  }
+
+  /** The outline's name in its colour, where its mask has most room. */
+  drawName(pen, { mask, colour, name }) {
+    const at = middle(mask);
+    if (!at) return;
+    const scale = this.wide / mask.width;
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.font = `600 ${Math.round(this.wide / 18)}px system-ui, sans-serif`;
+    Object.assign(pen, { textAlign: "center", textBaseline: "middle", lineJoin: "round", lineWidth: this.wide / 90 });
+    Object.assign(pen, { strokeStyle: "rgba(0, 0, 0, 0.85)", fillStyle: colour });
+    pen.strokeText(name, scale * at[0], scale * at[1]);
+    pen.fillText(name, scale * at[0], scale * at[1]);
   }
 
   drawLine(pen, { mask, colour }) {
@@ -443,6 +482,7 @@ class Plot {
       label(xText(low), this.x(low), base + 15, "start"),
       label(xText(high), this.x(high), base + 15, "end"),
       label(xName, (this.x(low) + this.x(high)) / 2, base + 15, "middle"),
+      label("p", PLOT.left - 6, this.y(0.75) + 4, "end"),
     ];
   }
 
@@ -465,15 +505,16 @@ class Plot {
     return parts;
   }
 
-  legend({ lines }) {
-    const dashed = lines.some((line) => line.cut) ? " (dashed: cut to 0/1)" : "";
+  legend({ lines, star }) {
     const text = draw("text", { x: PLOT.left, y: PLOT.height - 6 });
-    lines.forEach((line, i) => {
-      const name = draw("tspan", { class: `inrexp-name inrexp-line-${line.index}` }, `${i ? "   " : ""}― ${line.name}`);
-      text.append(name);
-    });
-    text.append(dashed);
-    return lines.length > 1 || dashed ? [text] : [];
+    const add = (words, attributes = {}) => text.append(draw("tspan", attributes, `${text.childNodes.length ? "   " : ""}${words}`));
+    const dashed = lines.some((line) => line.cut);
+    if (lines.length > 1 || dashed) {
+      for (const { index, name } of lines) add(`― ${name}`, { class: `inrexp-name inrexp-line-${index}` });
+    }
+    if (dashed) add("(dashed: cut to 0/1)");
+    if (star !== null) add("◆ a*");
+    return [text];
   }
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 import anywidget
 import ipywidgets
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 import traitlets
 from PIL import Image
@@ -132,15 +133,17 @@ class Explorer(anywidget.AnyWidget):
         return bundle
 
     def _strip(self) -> str:
-        """Masks of each answer over five areas as JPEG, base64."""
+        """Masks of each answer over up to five areas, judged as the page judges them at first, as JPEG, base64."""
+        judge = next(iter(self.answers.values()))
         low, high = (pick(one.area_range[i] for one in self.answers.values()) for i, pick in enumerate((max, min)))
-        held = next((one.held_areas for one in self.answers.values() if one.held_areas), None)
+        held = next((one.held_areas for one in self.answers.values() if one.held_areas), ())
+        places = np.linspace(0, len(held) - 1, min(len(STRIP), len(held))).round().astype(int)  # first and last too
         areas = (
-            (held and held[:: len(held) // 5 + 1])
+            [held[place] for place in places]
             or [area for area in STRIP if low - 1e-6 <= area <= high + 1e-6]
             or [low, high]
         )
-        rows = {name: shown(one, areas) for name, one in self.answers.items()}
+        rows = {name: shown(one, areas, judge=judge, soft=True) for name, one in self.answers.items()}
         figure, buffer = strips(rows), io.BytesIO()
         figure.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 75})
         plt.close(figure)

@@ -17,8 +17,10 @@ from PIL import Image
 from inrexp.attribution import CUT, Attribution
 from inrexp.explanation import Explanation
 from inrexp.explanations import Explanations
+from inrexp.figures.shown import finer
 from inrexp.figures.style import percent
-from inrexp.models.classifier import Classifier, to_image, to_picture
+from inrexp.models.classifier import Classifier, to_picture
+from inrexp.paper.masks import is_binary
 from inrexp.paper.perturb import BLUR_SIGMA, blend, blur, fade
 
 Scene = dict[str, Any]
@@ -76,8 +78,12 @@ def with_together(scene: Scene, found: Explanations) -> Scene:
     """The scene of numbered explanations, with each one's own area and what is left once the first n are removed."""
     rows = found.table()
     for answer, row in zip(scene["answers"], rows, strict=True):
-        star = "no area keeps the class by what it adds" if row["none"] else f"a* = {percent(row['a_star'])}"
-        answer["note"] = f"{star}; overlap with the earlier ones {row['overlap']:.2f}"
+        own = (
+            "no area that keeps the class by what it adds"
+            if row["none"]
+            else f"{percent(row['a_star'])} of the picture"
+        )
+        answer["note"] = f"Algorithm 1 found {own}; overlap with the earlier ones {row['overlap']:.2f}"
         answer["own"] = round(float(row["area"]), 6)
     return scene | {"together": {"left": _rounded(found.remaining()), "threshold": round(found.threshold, 4)}}
 
@@ -120,11 +126,9 @@ def default_outsides(first: Attribution) -> tuple[str, str]:
     return (both[1], both[0]) if first.perturbation == "fade" else both
 
 
-def fine_crop(classifier: Classifier, picture: Image.Image, *, scale: int = 2) -> Image.Image:
-    """What `classifier.prepare` cuts out of a picture, `scale` times as many pixels a side."""
-    h, w = classifier.size
-    size, resize = (scale * h, scale * w), scale * classifier.resize
-    return to_picture(to_image(picture, size=size, resize=resize, interpolation=classifier.interpolation))
+def fine_crop(classifier: Classifier, picture: Image.Image) -> Image.Image:
+    """What `classifier.prepare` cuts out of a picture, twice as many pixels a side."""
+    return to_picture(finer(classifier, picture, times=2))
 
 
 def packed_masks(masks: torch.Tensor) -> dict[str, Any]:
@@ -133,7 +137,7 @@ def packed_masks(masks: torch.Tensor) -> dict[str, Any]:
     masks: (k, 1, h, w) in [0, 1].  Zeros and ones become bits, and the difference is XOR. Soft masks are halved in
     size (the filter makes them smooth) and become bytes, their difference modulo 256.
     """
-    if bool(((masks == 0) | (masks == 1)).all()):
+    if is_binary(masks):
         kind, size = "binary", masks.shape[-2:]
         planes = np.packbits(masks.flatten(1).cpu().numpy() > 0.5, axis=1)
         planes[1:] ^= planes[:-1].copy()
@@ -168,7 +172,7 @@ def _answer(
     name: str, answer: Attribution, fine: tuple[float, ...], searched: tuple[float, ...], masks: torch.Tensor
 ) -> dict[str, Any]:
     """One answer without its curves.  masks: those at the searched areas, (k, 1, h, w)."""
-    binary = bool(((masks == 0) | (masks == 1)).all())
+    binary = is_binary(masks)
     areas = fine if binary else searched  # the browser interpolates between two soft masks
     return {
         "name": name,

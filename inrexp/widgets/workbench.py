@@ -197,7 +197,7 @@ class Workbench(ipywidgets.VBox):
         self.explorer.show({found.target.label: found}, start=self.watched)
         found.classifier = self.original
         self.explanation = found
-        self.status.value = f"<b>{found.target.label}</b>: {found.outcome}, {seconds:.0f} s. Look at it below."
+        self.status.value = f"<b>{escape(found.target.label)}</b>: {found.outcome}, {seconds:.0f} s. Look at it below."
 
 
 _WORKING: "weakref.WeakSet[Workbench]" = weakref.WeakSet()

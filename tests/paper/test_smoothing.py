@@ -49,6 +49,18 @@ def filter_at(lattice: torch.Tensor, y: float, x: float) -> float:
 def test_the_kernel_by_hand():
     distances = torch.tensor([0.0, SIGMA / 2, SIGMA, 1.5 * SIGMA])
     assert kernel(distances).tolist() == pytest.approx([1.0, 1.0, math.exp(-0.5), math.exp(-2.0)])
+    assert kernel(torch.tensor([0.0, 14.0, 28.0]), 14.0).tolist() == pytest.approx([1.0, 1 / 2, 1 / 16])
+
+
+def test_a_gaussian_kernel_lets_a_disc_grow_where_the_published_one_adds_it_whole():
+    lattice = torch.zeros(1, 1, 12, 12)
+    lattice[..., 6, 6] = 1
+    inside = {}
+    for half_width in (None, 14.0):
+        mask = to_pixels(smooth_max_lattice(lattice, STEP, half_width), (84, 84), STEP)
+        inside[half_width] = [int((mask > share * mask.max()).sum()) for share in (0.99, 0.9, 0.5)]
+    assert inside[None][0] > 300  # px: the flat top
+    assert inside[14.0][0] < 30 < inside[14.0][1] < 0.6 * inside[14.0][2]
 
 
 def test_an_empty_lattice_gives_an_empty_mask_and_a_full_one_a_full_mask():

@@ -353,16 +353,13 @@ def test_markdown_latex_and_csv_agree(tmp_path: Path):
     text = cells(markdown_path.read_text())
     tex = latex_path.read_text()
     for one in written:
-        place, score = (
-            f"{one['dataset']}, {one['model']}",
-            f"{float(one['precision']):.2f} ({float(one['hit_rate']):.2f})",
-        )
+        place, score = one["dataset"], f"{float(one['precision']):.2f} ({float(one['hit_rate']):.2f})"
         (basis,) = [cell for cell in text if cell[:2] == [place, one["method"]] and cell[2] == score]
         assert f"{one['pictures']} of {one['pictures_asked']}" in basis
         layout = next(cell for cell in text[1:] if cell[0] == one["method"])
         assert f"{score}, n = {one['pictures']}" in layout
         assert f"{table_text.escaped(place)} & {one['method']} & {score} & " in tex
-    assert text[0] == ["Method", "imagenet-s50-standin, efficientnet_lite0", "voc07, efficientnet_lite0"]
+    assert text[0] == ["Method", "imagenet-s50-standin", "voc07"]
     assert ["RISE", "0.30 (0.25), n = 2", "n/a"] in text
 
 
@@ -550,7 +547,7 @@ def test_the_line_under_a_figure_names_data_networks_and_presets_in_words():
 
 def test_the_figure_of_soft_against_cut_leaves_maps_out(several: pd.DataFrame):
     figure = study_figures.soft_against_cut(several)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["INR, quick"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["INR, quick (n = 2, 2)"]
     assert sum(len(one.get_offsets()) for axes in figure.axes for one in axes.collections) == 8
     plt.close(figure)
 
@@ -578,16 +575,17 @@ def test_a_table_compares_methods_at_equal_area_where_rows_have_it(tmp_path: Pat
     assert (inr["precision_at_050"], inr["precision_at_050_pictures"]) == (0.5, 2)
     assert inr["object_share"] == pytest.approx(0.3)
     made = table_text.parts(table)
-    assert list(made)[:2] == [table_text.EQUAL_TITLE, table_text.PRECISION_TITLE]  # these come first
+    assert list(made)[:3] == [table_text.PAPER_TITLE, table_text.EQUAL_TITLE, table_text.PRECISION_TITLE]
     part = made[table_text.PRECISION_TITLE].set_index("Method")
     assert part.loc["INR, quick", "Precision, 5 %"] == "0.50 [0.25, 0.75]"
     assert "Precision, 10 %" not in part  # no row has it
     kept = made[table_text.EQUAL_TITLE].set_index("Method")
     assert kept.loc["RISE", "p, 5 %"] == "0.20 [n/a, n/a]"
-    assert kept.loc["RISE", ["n", "Fitted under", "Collapsed"]].tolist() == ["1", "the mean colour", "0"]
+    half = made[table_text.HALF_TITLE].set_index("Method")
+    assert half.loc["RISE", ["n", "Fitted under", "Collapsed"]].tolist() == ["1", "the mean colour", "0"]
     layout = made[table_text.PAPER_TITLE].set_index("Method")
     assert layout.iloc[0, 0] == "0.50 (0.00), n = 2, size 0.20"  # the paper's columns say how large their masks are
-    assert "The first parts compare the methods at equal real area" in table_text.caption(table)
+    assert "The parts at equal real area compare the methods" in table_text.caption(table)
     names = [path.name for path in table_text.write(table, tmp_path)]
     assert names[-2:] == ["table1_equal.csv", "table1_differences.csv"]
     older = tables.table_1(rows(*TWO))
