@@ -26,8 +26,8 @@ FURTHER = {
 }
 DATA_SET = "Data set"
 PAPER_TITLE = (
-    "In the paper's layout, each method at masks of its own size: precision (hit rate), the number of pictures, and the "
-    "mean size of the masks"
+    "In the paper's layout, each method at masks of its own size: precision (hit rate), the number of pictures, and "
+    "the mean size of the masks"
 )
 EQUAL_TITLE = "At equal real area, all pictures: where an a* is found, and the probability p that masks keep"
 HALF_TITLE = "At equal real area: the share of pictures of which a mask keeps half of p, and how the masks were made"

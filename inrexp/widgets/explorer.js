@@ -500,12 +500,13 @@ class Plot {
       parts.push(
         draw("path", { class: "inrexp-threshold", d: `M${x} ${y}V${this.y(0)}` }),
         draw("path", { class: "inrexp-star", d: `M${x} ${y - 6}l6 6l-6 6l-6-6z` }),
+        draw("text", { x: x + (x < PLOT.width - 40 ? 9 : -9), y: y + 13, "text-anchor": x < PLOT.width - 40 ? "start" : "end" }, "a*"),
       );
     }
     return parts;
   }
 
-  legend({ lines, star }) {
+  legend({ lines }) {
     const text = draw("text", { x: PLOT.left, y: PLOT.height - 6 });
     const add = (words, attributes = {}) => text.append(draw("tspan", attributes, `${text.childNodes.length ? "   " : ""}${words}`));
     const dashed = lines.some((line) => line.cut);
@@ -513,8 +514,7 @@ class Plot {
       for (const { index, name } of lines) add(`― ${name}`, { class: `inrexp-name inrexp-line-${index}` });
     }
     if (dashed) add("(dashed: cut to 0/1)");
-    if (star !== null) add("◆ a*");
-    return [text];
+    return text.childNodes.length ? [text] : [];
   }
 }
 

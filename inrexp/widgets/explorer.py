@@ -15,7 +15,6 @@ import traitlets
 from PIL import Image
 
 from inrexp.attribution import Attribution
-from inrexp.explanation import Explanation
 from inrexp.explanations import Explanations
 from inrexp.figures.masks import strips
 from inrexp.figures.shown import shown
@@ -169,11 +168,6 @@ def _shown_first(scene: Scene, start: float) -> dict[str, Any]:
         "outside": scene["offered"][0],
         "count": len(scene["answers"]),
     }
-
-
-def area_slider(explanation: Explanation, *, start: float = 0.1) -> Explorer:
-    """One explanation, at any area in its range."""
-    return Explorer({explanation.target.label: explanation}, start=start)
 
 
 def side_by_side_slider(answers: Mapping[str, Attribution], areas: Sequence[float]) -> Explorer:

@@ -13,7 +13,7 @@ from planted import QUICK_FIT, Planted, plant
 
 from inrexp import explain, figures
 from inrexp.explanation import Explanation
-from inrexp.figures.style import GREY
+from inrexp.figures.style import GREY, method_dashes
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,24 @@ def test_percentages_are_read_by_people():
         "33.3 %",
         "100 %",
     ]
+
+
+def test_a_method_has_one_colour_in_every_figure_and_its_variants_differ_in_dashes():
+    names = ["INR, crisp", "GradCAM", "INR, paper_lattice (n = 20)", "mine", "mine, too", "seed 0"]
+    colours, dashes = figures.method_colours(names), method_dashes(names)
+    assert colours["INR, crisp"] == colours[names[2]] == figures.method_colours(["inr", "INR"])["INR"]
+    assert colours["GradCAM"] == figures.method_colours(["GradCAM"])["GradCAM"]
+    assert len(set(figures.method_colours(["extremal perturbations", "Extremal perturbations, quick"]).values())) == 1
+    assert colours["mine"] == colours["mine, too"]
+    assert len({colours[name] for name in ("INR, crisp", "GradCAM", "mine", "seed 0")}) == 4
+    assert [dashes[name] for name in names] == ["-", "-", "--", "-", "--", "-"]
+
+
+def test_a_curve_of_probability_has_its_methods_colour_and_the_house_legend():
+    _, axes = plt.subplots()
+    figures.probability_curve(axes, [0.1, 0.2], {"seed 0": [0.1, 0.2], "GradCAM": [0.2, 0.3]}, threshold=0.5)
+    assert axes.get_lines()[1].get_color() == figures.method_colours(["GradCAM"])["GradCAM"]
+    assert not axes.get_legend().get_frame_on()
 
 
 def test_a_mask_is_shown_on_a_fixed_scale(found: Explanation):

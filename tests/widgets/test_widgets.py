@@ -11,6 +11,7 @@ import time
 import zlib
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -23,7 +24,7 @@ from inrexp.methods import explain, explain_many, extremal_perturbation, grad_ca
 from inrexp.models.classifier import to_picture
 from inrexp.paper.outcome import Outcome
 from inrexp.paper.perturb import fade
-from inrexp.widgets.explorer import Explorer, area_slider, explanations_browser, side_by_side_slider
+from inrexp.widgets.explorer import Explorer, explanations_browser, side_by_side_slider
 from inrexp.widgets.page import classic_script, json_element, write_page
 from inrexp.widgets.saved import STATE, VIEW, shown_state, tidy_widgets
 from inrexp.widgets.scene import fine_crop, packed_masks, perturbed_image, scene_of
@@ -160,6 +161,17 @@ def test_a_renderer_without_widgets_gets_a_strip_of_masks(explorer):
     assert Image.open(io.BytesIO(base64.b64decode(bundle["image/jpeg"]))).width > 400
 
 
+def test_that_strip_is_judged_as_the_page_judges_it_at_first(fitted, monkeypatch: pytest.MonkeyPatch):
+    drawn = []
+    monkeypatch.setattr("inrexp.widgets.explorer.strips", lambda rows: drawn.append(rows) or plt.figure())
+    lattice = fitted["lattice"]
+    explorer = Explorer({"inr": fitted["inr"], "lattice": lattice}, areas=lattice.held_areas)
+    explorer._repr_mimebundle_()
+    curve = explorer.scene["answers"][1]["curves"][explorer.outside]["soft"]
+    assert [one.asked for one in drawn[0]["lattice"]] == list(lattice.held_areas)  # the largest, too
+    assert [one.probability for one in drawn[0]["lattice"]] == pytest.approx(curve, abs=1e-4)
+
+
 def test_numbered_explanations_bring_what_is_left_without_them(planted_once):
     before = set(_instances)
     found = explain_many(planted_once.classifier, planted_once.image, 1, n=1, preset=SHORT, progress=False)
@@ -176,7 +188,7 @@ def test_a_closed_widget_leaves_no_widget_no_observer_and_no_thread(fitted, plan
     explorer = Explorer(fitted)
     bench = Workbench(planted_once.classifier, picture=planted_once.image, preset=SHORT, steps=3000)
     bench.start.click()
-    slider = area_slider(fitted["inr"])
+    slider = Explorer({"stripes": fitted["inr"]})
     for widget in (explorer, bench, slider):
         widget.close()
         widget.close()  # twice does no harm
@@ -186,7 +198,7 @@ def test_a_closed_widget_leaves_no_widget_no_observer_and_no_thread(fitted, plan
 
 
 def test_the_small_constructors_are_one_call(fitted):
-    slider = area_slider(fitted["inr"], start=0.2)
+    slider = Explorer({"stripes": fitted["inr"]}, start=0.2)
     assert slider.area == pytest.approx(0.2, abs=0.005)
     both = side_by_side_slider({"a": fitted["inr"], "b": fitted["lattice"]}, (0.1, 0.3))
     assert (both.scene["answers"][0]["areas"], both.against) == ([0.1, 0.3], "b")
@@ -366,7 +378,7 @@ def test_a_fit_that_fails_says_so_and_can_be_tried_again(bench, planted_once, mo
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_widget_of_a_notebook_has_a_static_strip_in_a_cell_before_it(path: Path):
     cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
-    calls = re.compile(r"^(?:\w+ = )?(Explorer|Workbench|area_slider|side_by_side_slider|explanations_browser)\(", re.M)
+    calls = re.compile(r"^(?:\w+ = )?(Explorer|Workbench|side_by_side_slider|explanations_browser)\(", re.M)
     for index, cell in enumerate(cells):
         if calls.search("".join(cell["source"])):
             kinds = {
