@@ -34,7 +34,7 @@ def agreement(folder: "str | Path", *, seed: int = 0) -> pd.DataFrame:
     iou: intersection over union.  share: the part of the first mask that lies on the second.
     expected: the second mask's share of the picture, which is what a mask at a random place has on it.
     """
-    with Results(Path(folder)) as store:
+    with Results(folder, reading=True) as store:
         rows = [row for row in store.rows() if row["seed"] == seed and row["status"] == "finished"]
         found = []
         for key in dict.fromkeys((row["dataset"], row["sample"]) for row in rows):
@@ -93,7 +93,7 @@ def starts(folder: "str | Path", *, started: str = DEFAULT, random: str = RANDOM
     p_start, p_started, p_random, unmasked: the probability that each keeps, and that of the whole picture.
     """
     names = {"start": (PRESETS[started].start, None), "started": (FIELD, started), "random": (FIELD, random)}
-    with Results(Path(folder)) as store:
+    with Results(folder, reading=True) as store:
         rows = [one for one in store.rows() if one["seed"] == seed and one["iteration"] == 1]
         rows = [one for one in rows if one["status"] == "finished"]
         found = []

@@ -141,7 +141,7 @@ def run_controls(
     outdated = [current.get(tuple(run), key) != key for *run, key in done[[*of_run, "key"]].itertuples(index=False)]
     done = done[~np.array(outdated, dtype=bool)]
     todo = rows[~rows["key"].isin(done["key"])]
-    with Results(results) as store:
+    with Results(results, reading=True) as store:
         for name, runs in tqdm(todo.groupby("sample"), unit="picture", disable=not progress):
             sample, image = by_name[name], as_image(classifier, by_name[name].picture)
             if set(runs["contents"]) != {sample.digest(classifier)}:

@@ -416,17 +416,31 @@ def test_rows_come_from_a_study_folder_or_from_its_csv(tmp_path: Path):
     runs = [one | {"key": key_of(one)} for one in runs]
     with Results(tmp_path / "study") as store:
         store.put([Result(one | {"seconds": 2.0}) for one in runs])
+        store._database.execute("ALTER TABLE rows DROP COLUMN object_share")  # of an older version
     found = study_rows.read_rows(tmp_path / "study")  # killed before it exported
+    timed = study_rows.read_seconds(tmp_path / "study")
+    assert [path.name for path in (tmp_path / "study").iterdir()] == ["results.sqlite"]  # reading writes nothing
+    with Results(tmp_path / "study") as store:
+        store.export()
     assert set(found["sample"]) == {"NA", "007"}
     assert set(found["contents"]) == {"1e5"}
     assert set(found["key"]) == {one["key"] for one in runs}
     again = study_rows.read_rows(tmp_path / "study" / ROWS)
     pd.testing.assert_frame_equal(found, again)
     assert line(tables.table_1(found), method="INR, quick")["precision"] == pytest.approx(0.5)
-    seconds = tables.seconds_table(found, study_rows.read_seconds(tmp_path / "study" / ROWS))
+    pd.testing.assert_frame_equal(timed, study_rows.read_seconds(tmp_path / "study" / ROWS))
+    seconds = tables.seconds_table(found, timed)
     assert list(seconds["seconds"]) == [2.0, 2.0]
     with pytest.raises(FileNotFoundError, match="inrexp study"):
         study_rows.read_rows(tmp_path / "nothing")
+
+
+def test_a_study_without_a_row_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture):
+    Results(tmp_path).close()
+    with pytest.raises(ValueError, match=r"results.sqlite has no row: the study has no run yet"):
+        study_rows.read_rows(tmp_path)
+    assert cli.main(["tables", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "the study has no run yet" in capsys.readouterr().err
 
 
 def test_rows_that_were_changed_by_hand_are_refused(tmp_path: Path):
