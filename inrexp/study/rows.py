@@ -166,6 +166,7 @@ def _variants(rows: pd.DataFrame) -> pd.Series:
     """Name each run by its method and preset, such as "INR, crisp".
 
     If runs of one preset differ in some settings on some data set, these settings join the name on every data set.
+    Where two methods would have one name, that of METHODS follows it: "RISE (rise)".
     """
     names = pd.Series("", index=rows.index)
     for (_, method, preset), runs in rows.groupby(["model", "method", "preset"]):
@@ -180,4 +181,5 @@ def _variants(rows: pd.DataFrame) -> pd.Series:
         for text, one in settings.items():
             own = [f"{name} {one.get(name)}" for name in differ]
             names[runs.index[runs["settings"] == text]] = ", ".join([stem, *own])
-    return names
+    shared = rows["method"].groupby(names).transform("nunique") > 1  # two methods have one label
+    return names.mask(shared, names + " (" + rows["method"] + ")")
