@@ -112,8 +112,9 @@ def caption(table: Table, stem: str = "") -> str:
         *_of_equal(table.rows),
         "Each number is a mean over seeds, then over pictures; n is the number of pictures, and on VOC that of pairs "
         "of a picture and a class.",
-        f"Brackets [ ] hold a {LEVEL:.0%} interval of a mean over photographs, since the pairs of one are not "
-        "independent: the exact binomial one where each value is 0 or 1, otherwise Student's t within what can be.",
+        f"Brackets [ ] hold a {LEVEL:.0%} interval. It is that of the mean over photographs, on VOC too, since the "
+        "pairs of one are not independent: the exact binomial one where each value is 0 or 1, otherwise Student's t, "
+        "cut at the least and the greatest value that there can be.",
         *_of_masks(table.rows),
         f"The threshold of a* is {_settings(table.rows, 'threshold')}.",
         *_of_lists(table.rows),
@@ -153,7 +154,8 @@ def _of_equal(rows: pd.DataFrame) -> list[str]:
         "has no a* and keeps nothing (p = 0); it has no precision. Means and intervals are over pictures, after the "
         "mean over seeds and over the classes asked for in one picture. Where the network gives a class less than "
         f"{RECOGNISED:g} unmasked, it does not recognise it, and these pairs stand apart. In the differences, p is of "
-        "the paired t-test over pictures, corrected by Holm's rule for the number of comparisons on the data set.",
+        "the paired t-test over pictures, corrected by Holm's rule for the number of comparisons on the data set, "
+        "those of recognised and other pairs together.",
         "The other parts are the paper's own columns, in which every method has masks of another size.",
     ]
 
