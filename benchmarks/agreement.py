@@ -26,6 +26,8 @@ def main() -> None:
     options = parser.parse_args()
     compared, name = (starts, "starts.csv") if options.starts else (agreement, "agreement.csv")
     rows = pd.concat([compared(folder) for folder in options.folders], ignore_index=True)
+    if rows.empty:
+        raise SystemExit(f"no two masks to compare in {', '.join(map(str, options.folders))}: nothing was written")
     with written_whole(options.out or Path("data/results") / name) as temporary:
         rows.round(4).to_csv(temporary, index=False)
     print(f"{len(rows)} comparisons of masks of {rows['picture'].nunique()} pictures")

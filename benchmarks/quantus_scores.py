@@ -99,7 +99,7 @@ def main() -> None:
         runs = read_rows(folder)
         runs = runs[runs["sample"].isin(samples) & (runs["seed"] == 0) & (runs["iteration"] == 1)]
         runs = runs[(runs["status"] == "finished") & ~runs["key"].isin(rows["key"])]
-        with Results(folder) as store:
+        with Results(folder, reading=True) as store:
             for run in tqdm(runs.to_dict("records"), desc=str(folder), unit="mask"):
                 sample = samples[run["sample"]]
                 truth = sample.truth(classifier).object.cpu().numpy()

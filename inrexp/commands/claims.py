@@ -9,7 +9,7 @@ from pathlib import Path
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--results", type=Path, help="folder of the rows (default: data/results of the clone)")
+    parser.add_argument("--results", type=Path, help="folder of rows, or of a study (default: data/results)")
     parser.add_argument("--full", action="store_true", help="a block for each claim, with its sentence and all numbers")
     parser.add_argument("--write", type=Path, metavar="FILE.md", help="replace the table in this file")
     parser.set_defaults(run=run)
@@ -23,7 +23,13 @@ def run(options: argparse.Namespace) -> int:
 
     if options.full and options.write:
         raise ValueError("--write takes the short table: give it without --full")
-    found = ledger.assessed(read_evidence(options.results or DATA / "results"))
+    rows = read_evidence(options.results or DATA / "results")
+    if options.results and rows.empty:
+        raise FileNotFoundError(
+            f"{options.results} has no table of rows: wanted a folder such as data/results, or one that `inrexp study` "
+            "filled"
+        )
+    found = ledger.assessed(rows)
     if options.full:
         print("\n\n---\n\n".join(ledger.block(one, place) for place, one in enumerate(found, 1)))
         return 0

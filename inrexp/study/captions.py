@@ -1,5 +1,6 @@
 """Captions of tables: what the numbers are, and every reduction from the paper's setting, read from the rows."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,9 +8,11 @@ import pandas as pd
 
 from inrexp.comparison import METHODS, Method
 from inrexp.datasets.lists import chose
+from inrexp.saliency import PAPER_CUTS
 from inrexp.study.equal import RECOGNISED, has_equal_areas
+from inrexp.study.intervals import LEVEL
 from inrexp.study.rows import settings_of
-from inrexp.study.tables import LEVEL, RESAMPLES, Table, family, samples_of
+from inrexp.study.tables import Table, family, samples_of
 
 # The data and the models of section 3.3. The settings of a method stand in its record (`Method.published`).
 PAPER_DATA = {"imagenet-s": ("imagenet-s50", 752, 50), "voc": ("voc07-difficult", 2230, 20)}  # pictures, classes
@@ -58,7 +61,11 @@ def _of_method(runs: pd.DataFrame, pictures: int) -> list[str]:
     """The reductions of one method on one data set, which has `pictures` pictures."""
     method, preset = runs[["method", "preset"]].iloc[0]
     record = METHODS.get(method)
-    found = _of_settings(record, preset, settings_of(runs["settings"].iloc[0]))
+    settings = settings_of(runs["settings"].iloc[0])
+    found = _of_settings(record, preset, settings)
+    cut = PAPER_CUTS.get({"imagenet-s": "imagenet"}.get(start := family(runs["dataset"].iloc[0]), start))
+    if settings.get("map_cut", cut) != cut and cut is not None:
+        found.append(f"maps cut at {settings['map_cut']} (paper: {cut})")
     seeds = runs["seed"].nunique()
     if record and seeds < record.seeds:
         found.append(f"{seeds} seed{'s' * (seeds > 1)} (paper: {record.seeds})")
@@ -70,42 +77,59 @@ def _of_method(runs: pd.DataFrame, pictures: int) -> list[str]:
 
 
 def _of_settings(record: Method | None, preset: str, settings: Mapping[str, Any]) -> list[str]:
-    """Where a method's options differ from those in its publication."""
+    """Where a method's options differ from those in its publication.
+
+    Another preset is one reduction, with the published options beside it. Otherwise every setting counts that the row
+    has.
+    """
     if record is None or record.published is None:
         return ["not a method of the paper"]
+    said = {"preset": preset, **settings}
     found = []
     for name, wanted in record.published.items():
-        value = preset if name == "preset" else settings.get(name, "unknown")
+        value = said.get(name, "unknown")
         if value != wanted:
             found.append(
                 f"preset {value} (paper: {wanted})" if name == "preset" else f"{value} {name} (published: {wanted})"
             )
-    return found
+    if record.published.get("preset", preset) != preset:
+        return found
+    every = settings_of(json.dumps(record.settings(record.published)))
+    others = [name for name in every if name not in (*record.published, "version") and name in settings]
+    return found + [
+        f"{name} {settings[name]} (published: {every[name]})" for name in others if settings[name] != every[name]
+    ]
 
 
-def caption(table: Table) -> str:
-    """What the numbers are, which reductions lie behind them, and on which data the published numbers were measured."""
+def caption(table: Table, stem: str = "") -> str:
+    """What the numbers are, which reductions lie behind them, and on which data the published numbers were measured.
+
+    stem: of the table's files, by default the table's name.
+    """
     frame = table.frame
     said = [
         TITLES[table.name],
         *_of_equal(table.rows),
         "Each number is a mean over seeds, then over pictures; n is the number of pictures, and on VOC that of pairs "
         "of a picture and a class.",
-        f"Brackets [ ] hold the {LEVEL:.0%} percentile bootstrap over pictures, with {RESAMPLES} resamples.",
+        f"Brackets [ ] hold a {LEVEL:.0%} interval. It is that of the mean over photographs, on VOC too, since the "
+        "pairs of one are not independent: the exact binomial one where each value is 0 or 1, otherwise Student's t, "
+        "cut at the least and the greatest value that there can be.",
         *_of_masks(table.rows),
         f"The threshold of a* is {_settings(table.rows, 'threshold')}.",
         *_of_lists(table.rows),
         *_of_maps(table.rows),
         "The table counts the runs that have no a*, whose fit collapsed (or diverged) and so left no explanation, or "
         "that failed with an error, and the pictures for which every run did. The list beside the table names them "
-        f"({table.name}_left_out.csv).",
+        f"({stem or table.name}_left_out.csv).",
     ]
     if "against" in frame and frame["against"].notna().any():
         against = frame.dropna(subset="against").groupby("against")["dataset"].unique()
         names = " and ".join(f"{name} (on {', '.join(where)})" for name, where in against.items())
         said.append(
-            f"The difference is the method's mean less that of {names}. p is of a paired t-test over the photographs "
-            "that both have, uncorrected for the number of tests."
+            f"The difference is the mean of the method's precision less that of {names} over the photographs that both "
+            "have, so it may differ from that of the two means. p is of the paired t-test over these photographs, "
+            "uncorrected for the number of tests."
         )
     if (frame["published_on"] != "").any():
         said.append('The column "Paper" has what the paper\'s text gives, measured on the data set named there.')
@@ -118,8 +142,9 @@ def _of_equal(rows: pd.DataFrame) -> list[str]:
     if not has_equal_areas(rows):
         return []
     later = (
-        " The a* of a later explanation is found without what the earlier masks cover; what its masks keep may lean on "
-        "that cover."
+        " The a* of a later explanation is the study's own, raised to the next of these areas. It was found without "
+        f"what the earlier masks cover, by a threshold of {_settings(rows, 'threshold')}; what its masks keep may lean "
+        "on that cover."
     )
     return [
         "The parts at equal real area compare the methods on all pictures: every mask is brought to 2.5, 5, 10 "
@@ -129,7 +154,8 @@ def _of_equal(rows: pd.DataFrame) -> list[str]:
         "has no a* and keeps nothing (p = 0); it has no precision. Means and intervals are over pictures, after the "
         "mean over seeds and over the classes asked for in one picture. Where the network gives a class less than "
         f"{RECOGNISED:g} unmasked, it does not recognise it, and these pairs stand apart. In the differences, p is of "
-        "the paired t-test over pictures, corrected by Holm's rule for the number of comparisons on the data set.",
+        "the paired t-test over pictures, corrected by Holm's rule for the number of comparisons on the data set, "
+        "those of recognised and other pairs together.",
         "The other parts are the paper's own columns, in which every method has masks of another size.",
     ]
 

@@ -6,8 +6,10 @@ keeps it (`kept`) and loses it when it is moved, or when it is what is removed. 
 fitted under loses it over other fills, and one that only suits its network loses it for other networks.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,15 +25,18 @@ from inrexp.paper.masks import keep_largest
 from inrexp.paper.perturb import BLUR_SIGMA, blend, blur, fade
 from inrexp.seeds import generator
 from inrexp.study.equal import RECOGNISED
+from inrexp.study.intervals import interval
 from inrexp.study.plan import digest_of
 from inrexp.study.rows import read_rows, settings_of
 from inrexp.study.store import Results
-from inrexp.study.tables import interval, photographs
+from inrexp.study.tables import photograph
 
 AREAS = (0.05, 0.1, 0.2)
 CONTROLS = ("kept", "moved", "deleted", "black", "grey", "blur_half", "blur_double", "other_picture")
 NETWORKS = {"lite1": "efficientnet_lite1", "lite2": "efficientnet_lite2"}  # control -> classifier's name
 COLUMNS = ["picture", "dataset", "method", "area", "control", "probability", "unmasked", "key"]
+COLUMNS += ["seed", "network", "setting"]
+MADE = ["key", "area", "control", "seed", "network"]  # which masks a row is of, and how it was made
 
 
 def moved(mask: torch.Tensor, *, seed: int = 0) -> torch.Tensor:
@@ -125,7 +130,12 @@ def run_controls(
     dataset: holds the pictures of the study's rows; rows of pictures that it lacks are not controlled.
     samples: names of the pictures to control; None is all. The other pictures' blurs come from the whole data set.
     networks: by the name of a control, classifiers of other networks (NETWORKS).
-    Raises LookupError if no row is of these pictures, and ValueError for rows of another picture or other weights.
+    seed: of where `moved` masks go.
+    In each row, seed is that one, network a digest of the classifier that saw the masks, and setting a hash of the
+    method's settings, by which masks that were computed anew are known; all are empty in files of older versions, whose
+    rows are taken for those of seed 0 and of these networks. method is what the study calls the method now.
+    Raises LookupError if no row is of these pictures, and ValueError for rows of another picture or other weights, and
+    for two settings that would have one name in `out`.
     """
     chosen = dataset if samples is None else dataset.only(samples)
     out, by_name = Path(out), {sample.name: sample for sample in chosen}
@@ -135,29 +145,72 @@ def run_controls(
     if rows.empty:
         raise LookupError(f"{results} holds no finished row of a picture of {dataset.name}: wrong data set or folder?")
     _check_model(rows, classifier)
-    done = pd.read_csv(out, dtype={"key": str}) if out.is_file() else pd.DataFrame(columns=COLUMNS)
-    of_run = ["dataset", "method", "picture"]
-    current = {tuple(run): key for *run, key in rows[["dataset", "variant", "sample", "key"]].itertuples(index=False)}
-    outdated = [current.get(tuple(run), key) != key for *run, key in done[[*of_run, "key"]].itertuples(index=False)]
-    done = done[~np.array(outdated, dtype=bool)]
-    todo = rows[~rows["key"].isin(done["key"])]
-    with Results(results) as store:
-        for name, runs in tqdm(todo.groupby("sample"), unit="picture", disable=not progress):
+    rows["setting"] = [_setting(row) for row in rows.to_dict("records")]
+    judges = {control: digest_of(classifier) for control in CONTROLS}
+    judges |= {control: digest_of(network) for control, network in (networks or {}).items()}
+    done = _known(out, rows, judges)
+    measured_so_far = set(done[MADE].itertuples(index=False, name=None))
+    with Results(results, reading=True) as store:
+        for name, runs in tqdm(rows.groupby("sample"), unit="picture", disable=not progress):
+            todo = []
+            for run in runs.to_dict("records"):
+                masks = stored(store, run["key"], areas)
+                wanted = {(run["key"], area, control, seed, by) for area in masks for control, by in judges.items()}
+                todo += [(run, masks)] if wanted - measured_so_far else []
+            if not todo:
+                continue
             sample, image = by_name[name], as_image(classifier, by_name[name].picture)
             if set(runs["contents"]) != {sample.digest(classifier)}:
                 raise ValueError(f"the picture {name} of {dataset.name} is not the one of the study's rows")
             other = as_image(classifier, another(sample, dataset).picture)
             targets = {key: (one, sample.target(one)) for key, one in (networks or {}).items()}
-            for run in runs.to_dict("records"):
-                masks = stored(store, run["key"], areas)
-                if not masks:
-                    continue
+            for run, masks in todo:
                 new = measured(classifier, sample.target(classifier), image, masks, other, targets, seed=seed)
                 new = new.assign(picture=name, dataset=run["dataset"], method=run["variant"], key=run["key"])
-                done = pd.concat([done, new[COLUMNS]], ignore_index=True) if len(done) else new[COLUMNS]
+                new = new.assign(seed=seed, network=new["control"].map(judges), setting=run["setting"])
+                mask = MADE[:3]  # whose rows of another seed or network these replace
+                kept = done[~pd.MultiIndex.from_frame(done[mask]).isin(pd.MultiIndex.from_frame(new[mask]))]
+                done = pd.concat([kept, new[COLUMNS]], ignore_index=True) if len(kept) else new[COLUMNS]
             with written_whole(out) as temporary:
                 done.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
     return done
+
+
+def _setting(row: Mapping[str, Any]) -> str:
+    """A hash of a run's method and settings, in 12 hexadecimal digits."""
+    return hashlib.sha256(f"{row['method']} {row['preset']} {row['settings']}".encode()).hexdigest()[:12]
+
+
+def _known(out: Path, rows: pd.DataFrame, judges: Mapping[str, str]) -> pd.DataFrame:
+    """The rows of the CSV file `out`, without those of masks that the study has computed anew.
+
+    rows: of the study.  judges: by control, the digest of the network that sees it.
+    """
+    if not out.is_file():
+        return pd.DataFrame(columns=COLUMNS)
+    done = pd.read_csv(out, dtype={"key": str, "network": str, "setting": str})
+    study = rows.set_index("key")
+    own = done["key"].isin(study.index)
+    filled = {"seed": 0, "network": done["control"].map(judges), "setting": done["key"].map(study["setting"])}
+    for name, value in filled.items():
+        there = done[name] if name in done else pd.Series(np.nan, done.index, dtype=object)
+        done[name] = there.where(there.notna(), value)
+    done["seed"], done["area"] = done["seed"].astype(int), done["area"].astype(float)
+    done["method"] = done["method"].mask(own, done["key"].map(study["variant"]))  # the study's names change as it grows
+    anew = _among(done, rows, "setting") | (done["setting"].isna() & _among(done, rows, "method"))
+    done = done[own | ~anew]
+    clash = ~done["key"].isin(study.index) & _among(done, rows, "method")
+    if clash.any():
+        name = done.loc[clash, "method"].iloc[0]
+        raise ValueError(f"{out} has rows of {name!r} by other settings than the study's: give another --out")
+    return done[COLUMNS]
+
+
+def _among(done: pd.DataFrame, rows: pd.DataFrame, column: str) -> pd.Series:
+    """Whether each row of `done` is of a data set and a picture of the study, with its setting or method there."""
+    there = rows.assign(method=rows["variant"], picture=rows["sample"])
+    runs = pd.MultiIndex.from_frame(done[["dataset", "picture", column]])
+    return pd.Series(runs.isin(pd.MultiIndex.from_frame(there[["dataset", "picture", column]])), done.index)
 
 
 def _check_model(rows: pd.DataFrame, classifier: Classifier) -> None:
@@ -197,11 +250,12 @@ def control_table(rows: pd.DataFrame) -> pd.DataFrame:
     relative: mean over pictures of the probability divided by the whole picture's, with its 95 % interval low to high.
     difference: the same less that of `kept`, paired by picture, with its interval difference_low to difference_high.
     pictures: their number. Pictures that a network does not recognise unmasked (p below 0.1) are left out there, since
-        nothing can be kept of them; left_out is their number. Several classes of one picture of VOC are averaged first.
+        nothing can be kept of them; left_out is their number. Several classes of one picture of VOC are averaged first,
+        and such a picture is left out if none of them is recognised.
     rows: those of `run_controls`.
     """
     rows = rows.assign(relative=rows["probability"] / rows["unmasked"])
-    rows["photograph"] = photographs(rows["dataset"], rows["picture"])
+    rows["photograph"] = rows["picture"].map(photograph)
     lines = []
     for (dataset, area, method), runs in rows.groupby(["dataset", "area", "method"], sort=False):
         known = runs[runs["unmasked"] >= RECOGNISED]
@@ -210,8 +264,9 @@ def control_table(rows: pd.DataFrame) -> pd.DataFrame:
             found = means.get(control, pd.Series(dtype=float))
             less = (found - means.get("kept", found)).dropna()
             (low, high), (less_low, less_high) = interval(found), interval(less)
+            low = max(low, 0.0)  # of the quotient of two probabilities
             line = {"dataset": dataset, "area": area, "method": method, "control": control, "relative": found.mean()}
             line |= {"low": low, "high": high, "difference": less.mean()}
             line |= {"difference_low": less_low, "difference_high": less_high, "pictures": len(found)}
-            lines.append(line | {"left_out": int((one["unmasked"] < RECOGNISED).sum())})
+            lines.append(line | {"left_out": one["photograph"].nunique() - len(found)})
     return pd.DataFrame(lines)

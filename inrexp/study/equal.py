@@ -3,7 +3,8 @@
 Every mask is brought to exactly its area by its largest values and shown over the same blur (`scores.at_equal_area`).
 So no method is judged by the size of its masks or by the fill that it was fitted to. All pictures count: one without
 an a* has the end of the range, 20 %, and a fit that collapsed has no a* and keeps nothing. A mask suffices if it keeps
-half of the unmasked probability, whatever threshold the study had.
+half of the unmasked probability, whatever threshold the study had. Later explanations of algorithm 1 keep the a* of the
+study, since it was found without what earlier masks cover (`judged`).
 """
 
 from collections.abc import Iterator
@@ -14,12 +15,14 @@ import pandas as pd
 
 from inrexp.comparison import METHODS
 from inrexp.paper.smallest_area import smallest_area
+from inrexp.study.intervals import holm, interval, paired_test, share_interval
 from inrexp.study.rows import settings_of
 from inrexp.study.store import AT_EQUAL_AREA, EQUAL_AREAS
-from inrexp.study.tables import Table, by_photograph, in_paper_order, interval, iterations, paired_test
+from inrexp.study.tables import Table, by_photograph, in_paper_order, iterations
 
 RECOGNISED = 0.1  # unmasked probability from which on the network counts as one that recognises the class
 END = max(EQUAL_AREAS.values())
+NEAR = 1e-6  # by which areas differ that are one and the same, since rows have six digits
 KEPT = [f"kept_at_{at}" for at in EQUAL_AREAS]
 PROBABILITY, PRECISION = ([f"{name}_at_{at}" for at in EQUAL_AREAS] for name in ("probability", "precision"))
 COMPARED = ["found", "star", *PROBABILITY, *PRECISION]  # what the methods' paired differences are of
@@ -38,7 +41,9 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
     star: a*, the smallest of the four areas that does; END without one.  found: 1 if there is one, else 0.
     A collapsed fit keeps nothing and has no a*; its precision stays NaN. A run that failed has NaN throughout.
     A later explanation of algorithm 1 has the a* that the study found without what the earlier masks cover: the masks
-    of equal area may lean on that cover, so what they keep says nothing on whether there is another explanation.
+    of equal area may lean on that cover, so what they keep says nothing on whether there is another explanation. The
+    study searched more areas, and by its own threshold; its a* is raised to the next of the four, and one above all of
+    them is none.
     """
     rows = rows.copy()
     half = rows.groupby(["dataset", "model", "sample"])["unmasked"].transform("max") / 2  # failed runs have none
@@ -50,9 +55,15 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
     stars = [smallest_area(areas, p, phi) for p, phi in zip(keeps, half[measured], strict=True)]  # eq. 5
     star = pd.Series(stars, rows.index[measured], dtype=float)
     later = measured & (rows["iteration"] > 1)
-    star = star.mask(later[measured], rows["area"])
+    star = star.mask(later[measured], raised(rows["area"]))
     rows["found"], rows["star"] = star.notna().astype(float), star.fillna(END)  # NaN where nothing was measured
     return rows
+
+
+def raised(stars: pd.Series) -> pd.Series:
+    """Each a* raised to the next of the four areas; NaN without one, and for one that is larger than all four."""
+    areas = np.array([*EQUAL_AREAS.values(), np.nan])
+    return pd.Series(areas[np.searchsorted(areas[:-1], stars - NEAR)], stars.index).where(stars.notna())
 
 
 def by_recognition(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
@@ -88,41 +99,31 @@ def equal_area(table: Table) -> pd.DataFrame:
 def differences(table: Table) -> pd.DataFrame:
     """A line for each data set, method and one of COMPARED: the method less the table's reference, paired by picture.
 
-    low, high: 95 % bootstrap interval of the mean difference.  p: of the paired t-test over pictures.
-    holm: p corrected for the number of comparisons on the data set, which is `comparisons`.
+    low, high: 95 % interval of the mean difference.  p: of the paired t-test over pictures.
+    holm: p corrected for the number of comparisons on the data set, which is `comparisons`. Those of recognised samples
+        and of the others count together.
     """
-    lines: list[dict[str, Any]] = []
+    tests: dict[tuple[str, str], list[dict[str, Any]]] = {}  # of a data set and a model
     if "against" not in table.frame:
-        return pd.DataFrame(lines)
+        return pd.DataFrame()
     against = table.frame.dropna(subset="against").groupby(["dataset", "model"])["against"].first()
     for dataset, model, group in by_recognition(judged(table.rows)):
-        name = against.get((group["dataset"].iloc[0], model))
-        tests = []
+        whole = (group["dataset"].iloc[0], model)
+        name = against.get(whole)
         for variant, _, runs in _lines(table, group[group["variant"] != name] if name else group.iloc[:0]):
             for measure in COMPARED:
                 one, other = by_photograph(runs, measure), by_photograph(group[group["variant"] == name], measure)
                 difference, p, pictures = paired_test(one, other)
-                low, high = interval((one - other).dropna())
+                low, high = np.clip(interval((one - other).dropna()), -1, 1)  # of two shares
                 line = {"dataset": dataset, "model": model, "method": variant, "against": name, "measure": measure}
                 line |= {"difference": difference, "low": low, "high": high, "p": p, "pictures": pictures}
-                tests.append(line)
-        corrected = holm([line["p"] for line in tests])
+                tests.setdefault(whole, []).append(line)
+    lines = []
+    for together in tests.values():
+        corrected = holm([line["p"] for line in together])
         count = int(np.isfinite(corrected).sum())
-        lines += [line | {"holm": q, "comparisons": count} for line, q in zip(tests, corrected, strict=True)]
+        lines += [line | {"holm": q, "comparisons": count} for line, q in zip(together, corrected, strict=True)]
     return pd.DataFrame(lines)
-
-
-def holm(p: "list[float]") -> list[float]:
-    """p values corrected for their number by Holm's step-down rule (Scandinavian Journal of Statistics 6, 1979, 65-70).
-
-    The smallest of m is multiplied by m, the next by m - 1 and so on; none falls below one before it, or exceeds 1.
-    NaN is no comparison and stays NaN.
-    """
-    values = np.asarray(p, dtype=float)
-    order = np.argsort(values)[: int(np.isfinite(values).sum())]  # NaN come last
-    corrected = np.full_like(values, np.nan)
-    corrected[order] = np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)).clip(max=1)
-    return corrected.tolist()
 
 
 def fitted_under(runs: pd.DataFrame) -> str:
@@ -154,7 +155,7 @@ def _measured(runs: pd.DataFrame) -> dict[str, Any]:
     }
     for measure in MEASURED:
         means = by_photograph(runs, measure)
-        low, high = interval(means)
+        low, high = share_interval(means)
         line |= {measure: means.mean(), f"{measure}_low": low, f"{measure}_high": high}
         line[f"{measure}_pictures"] = len(means)
     return line

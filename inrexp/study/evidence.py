@@ -16,8 +16,8 @@ from inrexp.datasets.lists import TUNED, read_names
 from inrexp.paper.presets import DEFAULT
 from inrexp.study.equal import RECOGNISED, judged
 from inrexp.study.rows import IDENTITY, MEASURES, NUMBERS, OPTIONAL, read_rows, read_seconds, settings_of
-from inrexp.study.store import EQUAL_AREAS
-from inrexp.study.tables import family, over_photographs, per_picture
+from inrexp.study.store import EQUAL_AREAS, FILE, ROWS
+from inrexp.study.tables import family, over_photographs, per_picture, photograph
 from inrexp.study.variants import suffices
 
 FIELD = next(iter(METHODS))  # the paper's own method
@@ -53,10 +53,17 @@ class Evidence:
     agreement: pd.DataFrame
     tuned: frozenset[str]
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no row of any table."""
+        tables = (self.study, self.quality, self.variants, self.controls, self.nulls, self.agreement)
+        return all(table.empty for table in tables)
+
 
 def read_evidence(folder: "str | Path") -> Evidence:
     """The rows in a folder such as data/results: study_rows.csv with its seconds, and the other tables of COLUMNS.
 
+    A folder that `inrexp study` filled gives its rows in place of study_rows.csv.
     Raises FileNotFoundError for a folder that is not there, and ValueError for a table that lacks a column.
     """
     folder = Path(folder)
@@ -65,6 +72,8 @@ def read_evidence(folder: "str | Path") -> Evidence:
     tuned = [name for one in TUNED if (path := folder / f"{one}.txt").is_file() for name in read_names(path)]
     tables = {name: _read(folder / f"{name}.csv", columns) for name, columns in COLUMNS.items() if name != "study"}
     studies = {name: _read_study(folder / f"{name}_rows.csv") for name in ("study", "quality")}
+    if studies["study"].empty and any((folder / name).is_file() for name in (FILE, ROWS)):
+        studies["study"] = _read_study(folder)
     return Evidence(**studies, **tables, tuned=frozenset(tuned))
 
 
@@ -88,7 +97,7 @@ def _read_study(path: Path) -> pd.DataFrame:
         that of its own a*, since rows tell what its masks keep only when they are cut to equal area.
     size_paper: the share of the picture in the mask of that column.
     """
-    if not path.is_file():
+    if not path.exists():
         added = ["variant", "failed", "collapsed", "seconds", "found", "over_disc", "precision_paper", "size_paper"]
         return pd.DataFrame(columns=[*COLUMNS["study"], *added, "precision_equal", "probability_equal"])
     rows, seconds = judged(read_rows(path)), read_seconds(path)
@@ -142,7 +151,7 @@ def _distance(runs: pd.DataFrame, method: str) -> int:
 
 def difference(one: pd.DataFrame, other: pd.DataFrame, measure: str) -> pd.Series:
     """One's measure less the other's on the samples of both, as a mean for each photograph."""
-    return over_photographs((per_picture(one, measure) - per_picture(other, measure)).dropna(), one)
+    return over_photographs((per_picture(one, measure) - per_picture(other, measure)).dropna())
 
 
 def reported_variant(found: Evidence, name: str) -> pd.DataFrame:
@@ -231,7 +240,7 @@ def overlap(
     rows = rows[(rows["preset"] == preset) & rows["kind"].isin(kinds) & np.isclose(rows["area"].astype(float), area)]
     if at_most is None:
         return _means(rows["iou"], rows["picture"])
-    return (rows["iou"] <= at_most).groupby(rows["picture"]).max().astype(float)
+    return (rows["iou"] <= at_most).groupby(rows["picture"].map(photograph)).max().astype(float)
 
 
 def agreement(found: Evidence, kind: str, column: str, *, one: str | None = None) -> pd.Series:
@@ -250,5 +259,4 @@ def agreement(found: Evidence, kind: str, column: str, *, one: str | None = None
 
 def _means(values: pd.Series, picture: pd.Series) -> pd.Series:
     """The mean of each picture; names such as 000014/dog and 000014/car are one picture of VOC."""
-    number = picture.astype(str).str.extract(r"^(\d{6})/")[0]
-    return values.astype(float).groupby(number.fillna(picture.astype(str))).mean().dropna()
+    return values.astype(float).groupby(picture.map(photograph)).mean().dropna()

@@ -9,8 +9,9 @@ import pandas as pd
 from inrexp.files import written_whole
 from inrexp.study.captions import NONE, TITLES, WHOLE, caption, reductions
 from inrexp.study.equal import KEPT, PRECISION, PROBABILITY, differences, equal_area, has_equal_areas
+from inrexp.study.intervals import LEVEL
 from inrexp.study.store import EQUAL_AREAS
-from inrexp.study.tables import LEVEL, Table, left_out, seconds_table
+from inrexp.study.tables import Table, left_out, seconds_table
 
 FURTHER = {
     "precision_largest": "Precision, largest mask",
@@ -25,6 +26,7 @@ FURTHER = {
     "deletion": "Deletion",
 }
 DATA_SET = "Data set"
+COMPANIONS = ("_equal.csv", "_differences.csv", "_seconds.csv")  # files that only some tables have
 PAPER_TITLE = (
     "In the paper's layout, each method at masks of its own size: precision (hit rate), the number of pictures, and "
     "the mean size of the masks"
@@ -149,22 +151,25 @@ def _basis(line: Mapping[Hashable, Any]) -> dict[str, str]:
     return said
 
 
-def markdown(table: Table) -> str:
-    """The table's title, its parts, and below them the long caption."""
+def markdown(table: Table, stem: str = "") -> str:
+    """The table's title, its parts, and below them the long caption.  stem: as in `caption`."""
     title = TITLES[table.name]
     blocks = [f"**Table {table.name[-1]}.** {plain(title)}"]
     for heading, part in parts(table).items():
         drawn = part.rename(columns=plain).map(plain).to_markdown(index=False, disable_numparse=True)
         blocks.append(f"{plain(heading)}:\n\n{drawn}")
-    said = plain(caption(table).removeprefix(title).strip())
+    said = plain(caption(table, stem).removeprefix(title).strip())
     return "\n\n".join([*blocks, f"**What the numbers are.** {said}"]) + "\n"
 
 
-def latex(table: Table) -> str:
-    """A `table*` that holds a booktabs tabular for each part.  It needs \\usepackage{booktabs,graphicx}."""
+def latex(table: Table, stem: str = "") -> str:
+    """A `table*` that holds a booktabs tabular for each part.  It needs \\usepackage{booktabs,graphicx}.
+
+    stem: as in `caption`.
+    """
     lines = [
         r"\begin{table*}",
-        rf"\caption{{{escaped(caption(table))}}}",
+        rf"\caption{{{escaped(caption(table, stem))}}}",
         rf"\label{{tab:{table.name}}}",
         r"\centering",
     ]
@@ -214,7 +219,8 @@ def write(table: Table, folder: "str | Path", seconds: pd.DataFrame | None = Non
 
     Rows that were measured at equal area also give NAME_equal.csv and NAME_differences.csv.
 
-    No file is left half-written. The same rows always give the same files, byte for byte.
+    No file is left half-written, and no file of an earlier table stays beside a table that does not give it. The same
+    rows always give the same files, byte for byte.
     seconds: what `rows.read_seconds` returns. The times go into NAME_seconds.csv, a file of their own, because they
         differ from run to run.
     A table with reductions never replaces a table without them. It is written beside it as NAME.quick.csv and so on.
@@ -225,8 +231,8 @@ def write(table: Table, folder: "str | Path", seconds: pd.DataFrame | None = Non
         stem += ".quick"
     contents = {
         f"{stem}.csv": table.frame.to_csv(index=False, float_format="%.4g", lineterminator="\n"),
-        f"{stem}.md": markdown(table),
-        f"{stem}.tex": latex(table),
+        f"{stem}.md": markdown(table, stem),
+        f"{stem}.tex": latex(table, stem),
         f"{stem}_left_out.csv": left_out(table.rows).to_csv(index=False, lineterminator="\n"),
     }
     if has_equal_areas(table.rows):
@@ -239,4 +245,7 @@ def write(table: Table, folder: "str | Path", seconds: pd.DataFrame | None = Non
     for name, text in contents.items():
         with written_whole(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
+    for ending in COMPANIONS:
+        if f"{stem}{ending}" not in contents:
+            (folder / f"{stem}{ending}").unlink(missing_ok=True)
     return [folder / name for name in contents]

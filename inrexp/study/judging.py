@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from inrexp.study.tables import LEVEL
+from inrexp.study.intervals import LEVEL, interval, share_interval
 
 HOLDS, IN_PART, FAILS, UNTESTED = "holds", "holds in part", "does not hold", "cannot be tested here"
 UNMEASURED = "not measured yet"  # the rows are missing; this is no verdict
@@ -75,7 +74,7 @@ class Part:
     what: says what the number is.  values: one for each picture (their index); none where the rows are missing.
     rule: what the mean's interval has to be; None for a number that stands beside the others and judges nothing.
     signed: a difference, which is written with its sign.  digits: after the point.
-    length: each value is measured and counts nothing, though all of them may be 0 or 1.
+    length: a measured quantity, 0 or more, that counts nothing though each may be 0 or 1. All others are shares.
     """
 
     what: str
@@ -131,30 +130,13 @@ def _number(part: Part, level: float) -> Number:
     if not len(values):
         return Number(part, np.nan, np.nan, np.nan, 0, level, UNMEASURED if part.rule else "")
     mean = float(values.mean())
-    low, high = _of_share(values, level) if _is_share(part, values) else _of_mean(values, level)
-    if not part.signed:  # shares, overlaps, seconds: none is below 0
-        low = max(low, 0.0)
+    if part.signed or part.length:
+        low, high = interval(values, level)
+        low = low if part.signed else max(low, 0.0)
+    else:
+        low, high = share_interval(values, level)
     decided = part.rule.judge(low, high) if part.rule and len(values) >= FEWEST else UNTESTED
     return Number(part, mean, low, high, len(values), level, decided if part.rule else "")
-
-
-def _is_share(part: Part, values: np.ndarray) -> bool:
-    """Whether a number counts pictures; a difference that is 0 or 1 everywhere does not."""
-    return not (part.signed or part.length) and set(values) <= {0.0, 1.0}
-
-
-def _of_share(values: np.ndarray, level: float) -> tuple[float, float]:
-    """The exact binomial interval (Clopper, Pearson 1934)."""
-    exact = stats.binomtest(int(values.sum()), len(values)).proportion_ci(level)
-    return float(exact.low), float(exact.high)
-
-
-def _of_mean(values: np.ndarray, level: float) -> tuple[float, float]:
-    """Student's t interval: the tables' percentile bootstrap is too narrow at levels of 99 % and 15 pictures."""
-    if len(values) < 2:
-        return np.nan, np.nan
-    mean, half = float(values.mean()), float(stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values))
-    return mean - half, mean + half
 
 
 def verdict(numbers: Sequence[Number]) -> str:

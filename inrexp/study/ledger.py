@@ -42,6 +42,7 @@ class Claim:
     sentence: as the paper has it, from this section.  tested: how it was tested here.
     notebook: the stem of the notebook that shows the matter on pictures.
     parts: gives the numbers to compute from the rows, or none.  command: makes the rows.
+    gone: says which of the rows no command makes any more; "" where all can be made.
     by_hand: one of VERDICTS, where no number decides; "" where the verdict follows from the numbers.
     takes: what deciding it would take, or what the test leaves open.
     """
@@ -55,6 +56,12 @@ class Claim:
     command: str = ""
     by_hand: str = ""
     takes: str = ""
+    gone: str = ""
+
+    @property
+    def way_out(self) -> str:
+        """What a reader can do where rows are missing."""
+        return "; ".join([f"run `{self.command}`"] * bool(self.command) + [self.gone] * bool(self.gone))
 
     def __post_init__(self) -> None:
         if self.by_hand and self.by_hand not in VERDICTS:
@@ -132,7 +139,7 @@ def summary(ledger: Sequence[Assessed], folder: str | None = "notebooks/") -> st
     for place, one in enumerate(ledger, 1):
         name = one.claim.notebook
         said = [plain(f"{key.part.what}: {key}{_in_brackets(key)}") for key in one.key if key.pictures]
-        said += [f"run `{one.claim.command}`"] if one.verdict == UNMEASURED else []
+        said += [one.claim.way_out] if one.verdict == UNMEASURED else []
         said += ["judged by hand, no number decides"] if one.claim.by_hand and not said else []
         number = name.split("_")[0]
         link = number if folder is None else f"[{number}]({folder}{name}.ipynb)"
@@ -156,7 +163,7 @@ def block(one: Assessed, place: int) -> str:
     if one.numbers:
         said.append(_numbers(one.numbers))
     if one.verdict == UNMEASURED:
-        said.append(f"Not measured yet: run `{claim.command}`.")
+        said.append(f"Not measured yet: {claim.way_out}.")
     if claim.by_hand:
         said.append("This verdict is a judgement. It follows from no number.")
     if claim.takes:

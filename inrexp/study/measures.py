@@ -105,9 +105,8 @@ def monotony(found: Evidence) -> list[Part]:
 
 def area_error(found: Evidence) -> list[Part]:
     """By how much the real area misses the asked one, and whether that is less than for extremal perturbations."""
-    miss = Part(
-        f"{SETTING}: area missed by", evidence.of_variant(found, PAPER, "error"), below(2 * NEAR, NEAR), digits=3
-    )
+    missed, rule = evidence.of_variant(found, PAPER, "error"), below(2 * NEAR, NEAR)
+    miss = Part(f"{SETTING}: area missed by", missed, rule, digits=3, length=True)
     return [miss, *_against_lattices(found, "error", "area missed by", below(0, NEAR), given=True)]
 
 
@@ -223,7 +222,9 @@ def _recognised(found: Evidence, others: Sequence[str]) -> list[Part]:
 def seconds(found: Evidence) -> list[Part]:
     """The seconds of one fit on one thread."""
     shown = {f"{SETTING}, on one CPU thread, seconds": PAPER, f"{CHOSEN}, on one CPU thread, seconds": PRESET}
-    return [Part(what, evidence.of_variant(found, name, "seconds"), digits=0) for what, name in shown.items()]
+    return [
+        Part(what, evidence.of_variant(found, name, "seconds"), digits=0, length=True) for what, name in shown.items()
+    ]
 
 
 def importance(found: Evidence) -> list[Part]:
@@ -245,7 +246,7 @@ def times_of_grad_cam(found: Evidence) -> list[Part]:
     names = (FIELD, MAPS[-1])  # the map that draws nothing
     one, other = (by_photograph(runs_of(found, IMAGENET, name), "seconds") for name in names)
     words = " over ".join(f"seconds of {METHODS[name].label}" for name in names)
-    return [Part(words, (one / other).dropna(), above(10), digits=0)]
+    return [Part(words, (one / other).dropna(), above(10), digits=0, length=True)]
 
 
 def learned_start(found: Evidence) -> list[Part]:

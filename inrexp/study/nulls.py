@@ -26,9 +26,9 @@ from inrexp.paper.masks import keep_largest
 from inrexp.paper.presets import named
 from inrexp.paper.settings import FitConfig
 from inrexp.seeds import generator
+from inrexp.study.intervals import share_interval
 from inrexp.study.plan import digest_of
 from inrexp.study.scores import sound, status_of
-from inrexp.study.tables import interval
 
 AREAS = (0.05, 0.1, 0.2)
 NOISE = 1e-6  # standard deviation of what is added to a picture in [0, 1]; float32 resolves 6e-8 there
@@ -129,7 +129,7 @@ def null_table(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for (preset, kind, area), runs in rows.groupby(["preset", "kind", "area"], sort=False):
         values = runs["iou"].dropna()
-        low, high = interval(values)
+        low, high = share_interval(values)
         line = {"preset": preset, "kind": kind, "area": area, "iou": values.mean(), "low": low, "high": high}
         line |= {"star": runs["area_star_difference"].abs().mean(), "pictures": len(values)}
         lines.append(line | {"collapsed": len(runs) - len(values)})

@@ -11,7 +11,8 @@ import pandas as pd
 from inrexp.comparison import METHODS
 from inrexp.paper.presets import DEFAULT
 from inrexp.study.equal import END, judged
-from inrexp.study.tables import by_photograph, interval
+from inrexp.study.intervals import interval
+from inrexp.study.tables import by_photograph
 
 FIELD = next(iter(METHODS))
 OWN_BUDGET = "its own"  # of ReX: as many classifier passes as its defaults take
@@ -27,10 +28,10 @@ def rex_table(rows: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
     small: the share of its regions that fill a fifth of the picture or less.
     area, probability, precision: means of its region; for the field, of its mask at a*, or of 20 % without one.
     found and so on: of masks of exactly equal area, made of ReX's responsibilities as of any map; "less field" are
-        paired differences with their 95 % bootstrap intervals over pictures (low, high).
+        paired differences with their 95 % intervals over pictures (low, high).
     """
     study = study[(study["method"] == FIELD) & (study["iteration"] == 1) & study["sample"].isin(rows["sample"])]
-    field = judged(study)
+    field, rows = judged(study), rows[rows["sample"].isin(study["sample"])]
     lines: dict[str, dict[str, Any]] = {}
     for budget, runs in rows.groupby("budget", sort=False):
         runs = judged(runs.assign(method="rex", iteration=1, collapsed=False, area=float("nan")))
@@ -60,7 +61,7 @@ def quantus_table(rows: pd.DataFrame, study: pd.DataFrame, *, against: str = f"{
 
     top_tenth, ours: the precision of the mask of a tenth by Quantus's code and by this package's, which must agree.
     rank_accuracy, flipping: the other two; the difference of each from that of `against` on the pictures of both, with
-        its 95 % bootstrap interval (low, high). A high rank accuracy is good, and so is a low area under flipping.
+        its 95 % interval (low, high). A high rank accuracy is good, and so is a low area under flipping.
     """
     ours = study.set_index("key")["precision_at_100"]
     rows = rows.assign(ours=rows["key"].map(ours))
@@ -81,7 +82,7 @@ def quantus_table(rows: pd.DataFrame, study: pd.DataFrame, *, against: str = f"{
 
 
 def _less_field(words: str, difference: pd.Series) -> dict[str, float]:
-    """The mean difference from the field, and its 95 % bootstrap interval, on the pictures of both."""
+    """The mean difference from the field, and its 95 % interval, on the pictures of both."""
     difference = difference.dropna()
     low, high = interval(difference)
     return {f"{words}, less field": difference.mean(), f"{words}, low": low, f"{words}, high": high}

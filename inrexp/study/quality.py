@@ -16,8 +16,9 @@ from inrexp.paper.presets import PRESETS
 from inrexp.paper.settings import Descent, FitConfig, Growth, LatticeSettings
 from inrexp.paper.smallest_area import PAPER_AREAS
 from inrexp.study.equal import KEPT, judged
+from inrexp.study.intervals import interval
 from inrexp.study.rows import settings_of
-from inrexp.study.tables import by_photograph, interval
+from inrexp.study.tables import by_photograph
 from inrexp.study.variants import HALF
 
 MEASURES = {"found": "a* found", "enough": "areas that suffice", "probability_at_100": "p at 10 %"}
@@ -96,7 +97,7 @@ def quality(rows: pd.DataFrame, seconds: pd.DataFrame | None = None, *, against:
     pictures; passes of the classifier and mean seconds for one picture; the mean of each of MEASURES over all pictures,
     at exactly the area named. enough: the share of the four areas whose mask keeps half of p.
     And of "areas that suffice", the setting's mean less that of `against` on the pictures of both (difference, their
-    number both, low and high of its 95 % bootstrap interval over pictures).
+    number both, low and high of its 95 % interval over pictures).
     """
     rows = judged(rows)
     rows["enough"] = rows[KEPT].mean(axis=1, skipna=False)

@@ -3,6 +3,7 @@
 Rows of an older format are read only if a file beside them says which commit made them (`PROVENANCE`).
 """
 
+import io
 import json
 import tomllib
 from collections.abc import Mapping
@@ -32,17 +33,23 @@ def read_rows(path: "str | Path") -> pd.DataFrame:
     disagrees with the columns of its row.
     """
     path = Path(path)
-    if (path / FILE).is_file():  # export the rows that the study has so far
-        with Results(path) as store:
-            store.export()
+    if (path / FILE).is_file():  # the rows that the study has so far
+        with Results(path, reading=True) as store:
+            return _read(store.exported()[0], path / FILE)
     path = path / ROWS if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"no rows at {path}: wanted a folder that `inrexp study` filled, or its {ROWS}")
-    text = dict.fromkeys(TEXT, str)
-    header = pd.read_csv(path, nrows=0).columns
+    return _read(path.read_text(encoding="utf-8"), path)
+
+
+def _read(text: str, path: Path) -> pd.DataFrame:
+    """The rows of exported text, after `checked`.  path: where it is from."""
+    header = pd.read_csv(io.StringIO(text), nrows=0).columns
     empty = {name: [""] for name in header if name not in TEXT}  # a sample may be called "NA"
-    rows = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty)
+    rows = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=empty)
     _check_columns(rows)
+    if rows.empty:
+        raise ValueError(f"{path} has no row: the study has no run yet")
     _check_keys(rows, path)
     return checked(rows)
 
@@ -77,8 +84,15 @@ def _check_keys(rows: pd.DataFrame, path: Path) -> None:
 
 
 def read_seconds(path: "str | Path") -> pd.DataFrame | None:
-    """Key and seconds of each row, from seconds.csv beside the rows.csv that `read_rows` reads; None without it."""
-    path = Path(path) / ROWS if Path(path).is_dir() else Path(path)
+    """Key and seconds of each row that `read_rows` reads: of a study's folder, or seconds.csv beside its rows.csv.
+
+    None without them.
+    """
+    path = Path(path)
+    if (path / FILE).is_file():
+        with Results(path, reading=True) as store:
+            return pd.read_csv(io.StringIO(store.exported()[1]), dtype={"key": str})
+    path = path / ROWS if path.is_dir() else path
     beside = path.with_name(path.name.replace(ROWS, SECONDS))
     return pd.read_csv(beside, dtype={"key": str}) if beside.is_file() and beside != path else None
 
@@ -152,6 +166,7 @@ def _variants(rows: pd.DataFrame) -> pd.Series:
     """Name each run by its method and preset, such as "INR, crisp".
 
     If runs of one preset differ in some settings on some data set, these settings join the name on every data set.
+    Where two methods would have one name, that of METHODS follows it: "RISE (rise)".
     """
     names = pd.Series("", index=rows.index)
     for (_, method, preset), runs in rows.groupby(["model", "method", "preset"]):
@@ -166,4 +181,5 @@ def _variants(rows: pd.DataFrame) -> pd.Series:
         for text, one in settings.items():
             own = [f"{name} {one.get(name)}" for name in differ]
             names[runs.index[runs["settings"] == text]] = ", ".join([stem, *own])
-    return names
+    shared = rows["method"].groupby(names).transform("nunique") > 1  # two methods have one label
+    return names.mask(shared, names + " (" + rows["method"] + ")")

@@ -37,15 +37,22 @@ Report = Callable[[dict[str, float]], None]
 def compute(plan: StudyPlan, classifier: Classifier, task: Task, report: Report | None = None) -> list[Result]:
     """The rows of a task.
 
-    A job that fails gives a row with its error. If a group fails, each of its jobs is first tried alone.
+    A job that fails gives a row with its error. If a group fails, each of its jobs is first tried alone. Such a row has
+    the key of the group, by which a resumed study finds it; its column `error` says that it was fitted alone.
     """
     answer = _in_turn if METHODS[task[0].method].in_turn else _alone
     try:
         return answer(plan, classifier, task, report)
     except Exception as error:  # whatever a picture or a model does must not end the study
         if len(task) > 1:
-            return [result for job in task for result in compute(plan, classifier, (job,), report)]
+            alone = [result for job in task for result in compute(plan, classifier, (job,), report)]
+            why = f"fitted alone, since the group failed: {type(error).__name__}"
+            return [result if result.row["status"] == FAILED else _noted(result, why) for result in alone]
         return [failed(row, error) for row in task[0].rows]
+
+
+def _noted(result: Result, why: str) -> Result:
+    return dataclasses.replace(result, row=result.row | {"error": why})
 
 
 def _in_turn(plan: StudyPlan, classifier: Classifier, task: Task, report: Report | None) -> list[Result]:

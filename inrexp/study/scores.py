@@ -56,13 +56,13 @@ def interrupted(found: object) -> bool:
 def areas_of(found: Attribution) -> list[float]:
     """The areas of the masks that a study keeps.
 
-    For a method with masks of certain areas, these are its areas. For a field, they are those of the paper's four areas
-    that lie in its range, and the end of the range.
+    They rise, so that the last is the largest. For a method with masks of certain areas, these are its areas. For a
+    field, they are those of the paper's four areas that lie in its range, and the end of the range.
     """
     if isinstance(found, SaliencyMap):
         return list(PAPER_AREAS)
     low, high = found.area_range
-    return list(found.held_areas or [*(one for one in PAPER_AREAS if low <= one < high), high])
+    return sorted(found.held_areas or [*(one for one in PAPER_AREAS if low <= one < high), high])
 
 
 def scored(

@@ -6,9 +6,7 @@ write-ahead log, since the log needs memory shared between processes, which a ne
 """
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
 import os
 import socket
@@ -17,14 +15,13 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from inrexp.files import written_whole
+from inrexp.study.result import Result, from_png, to_csv, to_png
 
 FILE = "results.sqlite"
 ROWS, SECONDS = "rows.csv", "seconds.csv"
@@ -58,20 +55,6 @@ CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT, host TEXT, 
 """
 
 
-@dataclass(frozen=True)
-class Result:
-    """One row and its masks.
-
-    row: a value for each column; None where there is none.
-    names: what each mask is: its area, or "map".
-    masks: (k, h, w) uint8; a pixel of 255 is kept.
-    """
-
-    row: dict[str, Any]
-    names: tuple[str, ...] = ()
-    masks: np.ndarray | None = None
-
-
 def key_of(row: Mapping[str, Any]) -> str:
     """The key of a row: a hash of the columns KEYED, in the form in which the exported table holds them."""
     held = [str(row[name]) if row[name] is not None else "" for name in KEYED]
@@ -81,32 +64,54 @@ def key_of(row: Mapping[str, Any]) -> str:
 class Results:
     """The results in a folder, open for work. Close it when done, or use it in a `with`.
 
+    reading: only read what is there. Nothing is made or changed, so the folder may be write-protected.
     lease: seconds. Claims of a process on another machine become free after so long without a sign of life. A dead
         process on this machine is noticed at once.
-    Raises ValueError for a folder that another version wrote, and OSError for one that cannot be written.
+    Raises ValueError for a folder that another version wrote, OSError for one that cannot be written, and for reading
+    FileNotFoundError for one without results.
     """
 
-    def __init__(self, folder: "str | Path", *, lease: float = LEASE):
+    def __init__(self, folder: "str | Path", *, lease: float = LEASE, reading: bool = False):
         self.folder, self.lease = Path(folder), lease
         self.owner, self.host = uuid.uuid4().hex, socket.gethostname()
         if self.folder.exists() and not self.folder.is_dir():
             raise NotADirectoryError(f"results must be a folder, {self.folder} is a file: name another")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.path = self.folder / FILE
-        self._database = _connect(self.path)
-        with self._writing() as database:
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, FORMAT):
-                raise ValueError(f"{self.path} has format {version}, this version writes {FORMAT}: use another folder")
-            for statement in SCHEMA.split(";")[:-1]:
-                database.execute(statement)
-            there = {column[1] for column in database.execute("PRAGMA table_info(rows)")}
-            for name in [name for name in COLUMNS if name not in there]:  # older rows have no value in a new column
-                database.execute(f"ALTER TABLE rows ADD COLUMN {name} {COLUMNS[name]}")
-            database.execute(f"PRAGMA user_version = {FORMAT}")
+        self.path, self._reading = self.folder / FILE, reading
+        if reading and not self.path.is_file():
+            raise FileNotFoundError(
+                f"no {FILE} in {self.folder}: wanted a folder that `inrexp study` filled; check its name, or run "
+                f"`inrexp study {self.folder}` first"
+            )
+        if not reading:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self._database = _connect(self.path, reading=True) if reading else _connect(self.path)
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
-        self._heart.start()
+        if reading:
+            self._database.execute("PRAGMA query_only = ON")
+            self._check_version((FORMAT,))
+        else:
+            self._prepare()
+            self._heart.start()
+
+    def _check_version(self, known: tuple[int, ...]) -> None:
+        ((version,),) = self._read("PRAGMA user_version")
+        if version not in known:
+            raise ValueError(f"{self.path} has format {version}, this version writes {FORMAT}: use another folder")
+
+    def _prepare(self) -> None:
+        """Make the tables that the file lacks, and the columns."""
+        with self._writing() as database:
+            self._check_version((0, FORMAT))
+            for statement in SCHEMA.split(";")[:-1]:
+                database.execute(statement)
+            for name in [name for name in COLUMNS if name not in self._columns()]:
+                database.execute(f"ALTER TABLE rows ADD COLUMN {name} {COLUMNS[name]}")
+            database.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def _columns(self) -> set[str]:
+        """The columns that the file has; older rows have no value in a new column."""
+        return {column[1] for column in self._read("PRAGMA table_info(rows)")}
 
     def __enter__(self) -> "Results":
         return self
@@ -117,6 +122,9 @@ class Results:
     def close(self) -> None:
         """Close the file, and free the rows that were claimed and not finished."""
         self._ended.set()
+        if self._reading:
+            self._database.close()
+            return
         self._heart.join()
         with contextlib.suppress(OSError), self._writing() as database:  # with a full disk, the claims lapse
             database.execute("DELETE FROM claims WHERE owner = ?", (self.owner,))
@@ -175,7 +183,8 @@ class Results:
 
     def rows(self) -> list[dict[str, Any]]:
         """Every row, in the table's order."""
-        names = ", ".join(COLUMNS)
+        there = self._columns()
+        names = ", ".join(name if name in there else f"NULL AS {name}" for name in COLUMNS)
         found = self._read(f"SELECT {names} FROM rows ORDER BY {', '.join(IDENTITY)}")
         return [dict(zip(COLUMNS, row, strict=True)) for row in found]
 
@@ -197,11 +206,17 @@ class Results:
 
         The same rows always give the same rows.csv, byte for byte. Times stand apart because they differ between runs.
         """
+        paths = self.folder / ROWS, self.folder / SECONDS
+        for path, text in zip(paths, self.exported(), strict=True):
+            with written_whole(path) as temporary:
+                temporary.write_text(text, encoding="utf-8", newline="\n")
+        return paths
+
+    def exported(self) -> tuple[str, str]:
+        """The text of rows.csv and that of seconds.csv, of the rows that are there now."""
         rows = self.rows()
-        rows_path, seconds_path = self.folder / ROWS, self.folder / SECONDS
-        _write_csv(rows_path, [name for name in COLUMNS if name != "seconds"], rows)
-        _write_csv(seconds_path, ["key", "dataset", "sample", "method", "seed", "iteration", "seconds"], rows)
-        return rows_path, seconds_path
+        timed = ["key", "dataset", "sample", "method", "seed", "iteration", "seconds"]
+        return to_csv([name for name in COLUMNS if name != "seconds"], rows), to_csv(timed, rows)
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
         with _explained(self.path):
@@ -227,13 +242,18 @@ class Results:
     def _beat(self) -> None:
         """Give a sign of life every fifth of the lease.  This runs in a thread with its own connection."""
         while not self._ended.wait(self.lease / 5):
-            with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(self.path)) as database:
+            # a file that is busy, or a disk that is away for a while, must not end the signs of life
+            with contextlib.suppress(OSError, sqlite3.Error), contextlib.closing(_connect(self.path)) as database:
                 database.execute("UPDATE claims SET beat = ? WHERE owner = ?", (time.time(), self.owner))
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, *, reading: bool = False) -> sqlite3.Connection:
+    """A connection to the file, which is made where it is missing, unless it is for reading."""
     with _explained(path):
-        database = sqlite3.connect(path, timeout=BUSY, isolation_level=None)  # `_writing` begins the transactions
+        place = f"{path.absolute().as_uri()}?mode={'rw' if reading else 'rwc'}"  # rw reads what it may not write
+        database = sqlite3.connect(
+            place, uri=True, timeout=BUSY, isolation_level=None
+        )  # `_writing` begins transactions
         database.execute("PRAGMA synchronous = FULL")
         return database
 
@@ -259,28 +279,3 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def to_png(masks: np.ndarray) -> bytes:
-    """Masks (k, h, w) uint8 as one PNG, one below the other.  It has 1 bit a pixel if every value is 0 or 255."""
-    drawn = Image.fromarray(masks.reshape(-1, masks.shape[-1]))
-    if np.isin(masks, (0, 255)).all():
-        drawn = drawn.convert("1", dither=Image.Dither.NONE)
-    file = io.BytesIO()
-    drawn.save(file, "PNG")
-    return file.getvalue()
-
-
-def from_png(png: bytes, count: int) -> np.ndarray:
-    """The masks in a PNG that `to_png` made.  count: how many there are.  Returns (count, h, w) uint8."""
-    with Image.open(io.BytesIO(png)) as drawn:
-        pixels = np.asarray(drawn.convert("L"))
-    return pixels.reshape(count, -1, pixels.shape[-1])
-
-
-def _write_csv(path: Path, names: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        for row in rows:
-            writer.writerow([f"{row[n]:.6f}" if isinstance(row[n], float) else row[n] for n in names])

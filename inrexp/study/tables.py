@@ -10,19 +10,20 @@ The means leave these runs out, the tables count them, and `left_out` lists them
 not at an area (section 3.4), so they have a precision with or without an a*.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from inrexp.comparison import METHODS
+from inrexp.study.intervals import paired_test, share_interval
 from inrexp.study.rows import MEASURES, OPTIONAL
 
 ITERATIONS = 3  # table 2
-LEVEL, RESAMPLES = 0.95, 9999  # of the bootstrap
+OF_VOC = re.compile(r"(\d{6})/")  # how the names of VOC's pairs begin: the photograph, then a class
 PUBLISHED = {"imagenet-s": "ImageNet-S50", "voc": "VOC07 difficult"}  # by the first letters of a data set's name
 NOTHING = (np.nan, None)  # precision and hit rate where the paper's text gives none
 
@@ -51,20 +52,21 @@ def by_photograph(runs: pd.DataFrame, measure: str) -> pd.Series:
 
     Several pairs of VOC show one photograph, and what happens to one of them is no evidence independent of the others.
     """
-    return over_photographs(per_picture(runs, measure), runs)
+    return over_photographs(per_picture(runs, measure))
 
 
-def over_photographs(values: pd.Series, runs: pd.DataFrame) -> pd.Series:
-    """The mean of each photograph's samples.  values: by sample, of runs on one data set."""
-    return values.groupby(photographs(runs["dataset"].iloc[:1].repeat(len(values)), values.index)).mean()
+def over_photographs(values: pd.Series) -> pd.Series:
+    """The mean of each photograph's samples.  values: by sample."""
+    return values.groupby([photograph(name) for name in values.index]).mean()
 
 
-def photographs(datasets: Iterable[str], samples: Iterable[str]) -> list[str]:
-    """The photograph of each sample, by data set and name: VOC's "000014/bus" and "000014/car" are of 000014."""
-    return [
-        name.rpartition("/")[0] or name if family(dataset) == "voc" else name
-        for dataset, name in zip(datasets, samples, strict=True)
-    ]
+def photograph(sample: object) -> str:
+    """The photograph that a sample shows, by its name: VOC's pairs "000014/bus" and "000014/car" are of 000014.
+
+    The name decides and not the data set's, which a reader may choose. Any other sample is a photograph of its own.
+    """
+    found = OF_VOC.match(str(sample))
+    return found[1] if found else str(sample)
 
 
 def by_picture(rows: pd.DataFrame, measure: str = "precision") -> pd.DataFrame:
@@ -79,38 +81,6 @@ def in_paper_order(rows: pd.DataFrame) -> pd.DataFrame:
     rank = rows["method"].map({name: place for place, name in enumerate(METHODS)}).fillna(len(METHODS))
     order = ["dataset", "model", "rank", "variant", "iteration", "sample"]
     return rows.assign(rank=rank).sort_values(order, ignore_index=True).drop(columns="rank")
-
-
-def interval(values: "Sequence[float] | pd.Series | np.ndarray", level: float = LEVEL) -> tuple[float, float]:
-    """The percentile bootstrap interval of the mean, by default at 95 %.
-
-    It is the same at each call.  NaN for fewer than two values.
-    """
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
-        return np.nan, np.nan
-    found = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=500,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(found.low), float(found.high)
-
-
-def paired_test(one: pd.Series, other: pd.Series) -> tuple[float, float, int]:
-    """Mean of one - other over the pictures of both, p of the paired t-test, and their number.
-
-    p is NaN where the test has no answer: fewer than two pictures, or one and the same difference in each.
-    """
-    both = one.index.intersection(other.index)
-    difference = one[both] - other[both]
-    if len(both) < 2 or np.ptp(difference) < 1e-12:
-        return float(difference.mean()), np.nan, len(both)
-    return float(difference.mean()), float(stats.ttest_rel(one[both], other[both]).pvalue), len(both)
 
 
 def table_1(rows: pd.DataFrame, *, methods: Sequence[str] | None = None, reference: str | None = None) -> Table:
@@ -184,7 +154,8 @@ def best(runs: pd.DataFrame) -> pd.DataFrame:
 def summary(runs: pd.DataFrame, published: tuple[float, float | None]) -> dict[str, Any]:
     """One line of a table.
 
-    Each mean is taken over seeds and then over pictures, and the number of its pictures stands beside it.
+    Each mean is taken over seeds and then over pictures, and the number of its pictures stands beside it. On VOC these
+    are pairs, as in the paper. The intervals are over photographs, since the pairs of one are not independent.
     published: the paper's precision and hit rate; NaN and None where its text gives none.
     """
     score, hit = per_picture(runs), per_picture(runs, "hit")
@@ -195,8 +166,8 @@ def summary(runs: pd.DataFrame, published: tuple[float, float | None]) -> dict[s
         "precision": score.mean(),
         "hit_rate": hit.mean(),
         "pictures": len(score),
-        **dict(zip(("precision_low", "precision_high"), interval(score), strict=True)),
-        **dict(zip(("hit_rate_low", "hit_rate_high"), interval(hit), strict=True)),
+        **dict(zip(("precision_low", "precision_high"), share_interval(by_photograph(runs, "precision")), strict=True)),
+        **dict(zip(("hit_rate_low", "hit_rate_high"), share_interval(by_photograph(runs, "hit")), strict=True)),
         "published_precision": published[0],
         "published_hit_rate": published[1],
         "published_on": "" if np.isnan(published[0]) else PUBLISHED[dataset],

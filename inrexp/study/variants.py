@@ -15,7 +15,7 @@ from inrexp.metrics import leak, nestedness, precision
 from inrexp.paper.presets import PRESETS
 from inrexp.paper.settings import Descent, FitConfig, Growth
 from inrexp.paper.smallest_area import PAPER_AREAS, smallest_area
-from inrexp.study.tables import interval
+from inrexp.study.intervals import interval
 
 AREAS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6)  # the paper's four, and those of a wider range
 NEAR = 0.01  # a mask meets its area if it misses it by no more than this fraction of the picture
@@ -149,7 +149,7 @@ def against(rows: pd.DataFrame, reference: str = REFERENCE) -> pd.DataFrame:
 
     pictures: number of these pictures.
     difference, low, high: mean precision of the variant's mask of 10 % less that of the reference, paired by picture,
-        with its 95 % percentile bootstrap interval.
+        with its 95 % interval.
     both: number of pictures on which both have an a*.  difference*, low*, high*: the same at a*, on these pictures.
     near: share of the pictures whose a* is the reference's or its neighbour among the paper's four areas. A picture
         without an a* counts as if it had the area after the last.

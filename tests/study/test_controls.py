@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from planted import plant
 from test_run import PLAN, PLANTED, PlantedSample, go
 
 from inrexp.datasets.samples import Dataset
@@ -138,6 +139,51 @@ def test_masks_that_were_computed_anew_are_controlled_anew(dataset: Dataset, tmp
     assert (again["dataset"] == "another").sum() == (again["dataset"] == "planted").sum() == len(rows)
 
 
+def test_other_areas_another_seed_and_other_networks_are_measured(dataset: Dataset, tmp_path: Path):
+    study, out = tmp_path / "study", tmp_path / "controls.csv"
+    go(study, dataclasses.replace(GRAD_CAM, methods=("grad_cam",)), dataset=dataset)
+
+    def measure(**others) -> pd.DataFrame:
+        wanted = {"areas": (0.1,), "progress": False, **others}
+        return run_controls(study, dataset, PLANTED.classifier, out, **wanted).set_index(["picture", "area", "control"])
+
+    first = measure()
+    assert len(first) == 2 * len(CONTROLS)
+    both = measure(areas=(0.1, 0.2))
+    assert len(both) == 2 * len(first)
+    again = measure(seed=1)  # of a tenth, the other area keeps its seed
+    assert again.groupby("area")["seed"].unique().map(list).to_dict() == {0.1: [1], 0.2: [0]}
+    assert len(again) == len(both)
+    seen = measure(seed=1, networks={"lite1": PLANTED.classifier})
+    assert len(seen) == len(both) + 2
+    other = measure(seed=1, networks={"lite1": plant(gain=1.0).classifier})
+    assert len(other) == len(seen)
+    at = ("stripes/0", 0.1, "lite1")
+    assert abs(other.loc[at, "unmasked"] - seen.loc[at, "unmasked"]) > 0.1
+    before = out.read_bytes()
+    measure(seed=1, networks={"lite1": plant(gain=1.0).classifier})
+    assert out.read_bytes() == before
+
+
+def test_a_method_has_the_name_that_the_study_gives_it_now(dataset: Dataset, tmp_path: Path):
+    """A second setting makes the study's names longer; rows of an older file know neither seed nor network."""
+    study, out = tmp_path / "study", tmp_path / "controls.csv"
+    plan = dataclasses.replace(PLAN, methods=("rise",), seeds=1)
+    go(study, plan, dataset=dataset)
+    first = run_controls(study, dataset, PLANTED.classifier, out, progress=False)
+    assert set(first["method"]) == {"RISE"}
+    first.drop(columns=["seed", "network", "setting"]).assign(probability=0.5).to_csv(out, index=False)
+    go(study, dataclasses.replace(plan, options={"rise": {"masks": 48}}), dataset=dataset)
+    both = run_controls(study, dataset, PLANTED.classifier, out, progress=False)
+    assert both.groupby("method").size().to_dict() == {"RISE, masks 32": len(first), "RISE, masks 48": len(first)}
+    assert set(both.loc[both["method"] == "RISE, masks 32", "probability"]) == {0.5}  # not measured again
+    elsewhere = tmp_path / "elsewhere"
+    go(elsewhere, dataclasses.replace(plan, options={"rise": {"masks": 64}}), dataset=dataset)
+    both.assign(method="RISE").to_csv(out, index=False)
+    with pytest.raises(ValueError, match="has rows of 'RISE' by other settings than the study's: give another --out"):
+        run_controls(elsewhere, dataset, PLANTED.classifier, out, progress=False)
+
+
 def test_rows_of_other_pictures_or_weights_are_refused(dataset: Dataset, tmp_path: Path):
     study, out = tmp_path / "study", tmp_path / "controls.csv"
     go(study, GRAD_CAM, dataset=dataset)
@@ -177,8 +223,12 @@ def test_the_table_pairs_each_control_with_what_is_kept_and_leaves_out_what_is_n
     assert table.loc["kept", "relative"] == pytest.approx(0.75)  # 1 and 1/2
     assert table.loc["moved", "relative"] == pytest.approx(0.125)
     assert table.loc["moved", "difference"] == pytest.approx(-0.625)  # -0.75 and -0.5
-    assert table.loc["moved", ["difference_low", "difference_high"]].tolist() == pytest.approx([-0.75, -0.5])
+    assert table.loc["moved", ["difference_low", "difference_high"]].tolist() == pytest.approx(
+        [-0.625 - 12.7062 * 0.125, -0.625 + 12.7062 * 0.125], abs=1e-4
+    )  # Student's t of one degree of freedom
     assert table.loc["kept", ["difference", "pictures", "left_out"]].tolist() == [0, 2, 1]
-    pairs = [row(f"1/{label}", "kept", p, dataset="voc07") for label, p in (("cat", 0.8), ("dog", 0.0))]
-    voc = control_table(pd.DataFrame([*pairs, row("2/cat", "kept", 0.8, dataset="voc07")])).iloc[0]
-    assert (voc["relative"], voc["pictures"]) == (0.75, 2)
+    pairs = [row(f"000001/{label}", "kept", p) for label, p in (("cat", 0.8), ("dog", 0.0))]
+    pairs += [row(f"000002/{label}", "kept", 0.8, p) for label, p in (("cat", 0.8), ("dog", 0.05))]
+    unknown = [row(f"000003/{label}", "kept", 0.01, 0.05) for label in ("cat", "dog")]
+    voc = control_table(pd.DataFrame([*pairs, *unknown])).iloc[0]
+    assert (voc["relative"], voc["pictures"], voc["left_out"]) == (0.75, 2, 1)  # pictures, not pairs

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from test_tables import failed, line, rows, run
 
-from inrexp.study import equal, tables
+from inrexp.study import captions, equal, tables
 from inrexp.study.store import AT_EQUAL_AREA
 from inrexp.study.tables import Table
 
@@ -67,10 +67,10 @@ def test_pairs_of_one_photograph_are_averaged_before_the_mean_over_photographs()
 
 def test_pairs_that_the_network_does_not_recognise_stand_apart():
     known, unknown = at(ALWAYS), at((0.01, 0.01, 0.01, 0.01), unmasked=0.09)
-    frame = compared(run("1/cat", **known, **VOC), run("2/cat", **unknown, **VOC))
+    frame = compared(run("000001/cat", **known, **VOC), run("000002/cat", **unknown, **VOC))
     assert of(frame, dataset="voc07-difficult, recognised (p >= 0.1)")["found"] == 1
     assert of(frame, dataset="voc07-difficult, not recognised")["found"] == 0
-    whole = compared(run("1/cat", **known, **VOC), run("2/cat", **at(NEVER, unmasked=0.1), **VOC))
+    whole = compared(run("000001/cat", **known, **VOC), run("000002/cat", **at(NEVER, unmasked=0.1), **VOC))
     assert list(whole["dataset"]) == ["voc07-difficult"]
 
 
@@ -92,23 +92,37 @@ def test_differences_are_paired_over_the_photographs_of_both_and_corrected_toget
     assert np.isnan(frame.set_index("measure").loc["star", "holm"])
 
 
+def test_holm_corrects_once_for_recognised_and_not_recognised_samples_of_a_data_set():
+    runs = []
+    for n, (shift, low) in enumerate(zip(np.linspace(0.02, 0.2, 12), [False, True] * 6, strict=True)):
+        seen = {"unmasked": 0.05} if low else {}
+        runs += [run(f"{n:03}", **at(TENTH, 0.5, **seen)), run(f"{n:03}", "rise", **at(TENTH, 0.5 - shift, **seen))]
+    frame = equal.differences(tables.table_1(rows(*runs)))
+    assert frame["dataset"].nunique() == 2
+    assert set(frame["comparisons"]) == {8}  # the precisions at four areas, of both halves
+    assert frame["holm"].min() == pytest.approx(8 * frame["p"].min())
+
+
+def test_a_later_a_star_is_raised_to_the_next_of_the_four_areas():
+    stars = pd.Series([0.025, 0.026, 0.13, 0.2, 0.30, None])
+    assert equal.raised(stars).tolist()[:4] == [0.025, 0.05, 0.2, 0.2]
+    assert equal.raised(stars)[4:].isna().all()  # larger than all four, or none
+    settings = {"settings": '{"threshold": 0.4, "cut": 0.5}'}
+    second = run(**at(ALWAYS), iteration=2, area=0.07, **settings)
+    frame = tables.table_2(rows(run(**at(ALWAYS), **settings), second))
+    assert list(equal.equal_area(frame)["star"])[:2] == [0.025, 0.1]
+    assert "raised to the next of these areas. It was found" in captions.caption(frame)
+    assert "by a threshold of 0.4; what" in captions.caption(frame)
+
+
 def test_two_pairs_of_one_photograph_are_no_two_pieces_of_evidence():
     runs = []
     for n in range(4):
         for label in ("cat", "dog"):
-            runs += [run(f"{n}/{label}", **at(TENTH, 0.9 - 0.1 * n), **VOC)]
-            runs += [run(f"{n}/{label}", "rise", **at(TENTH, 0.4), **VOC)]
+            runs += [run(f"{n:06}/{label}", **at(TENTH, 0.9 - 0.1 * n), **VOC)]
+            runs += [run(f"{n:06}/{label}", "rise", **at(TENTH, 0.4), **VOC)]
     frame = equal.differences(tables.table_1(rows(*runs)))
     assert set(frame["pictures"]) == {4}
-
-
-def test_holm_by_hand():
-    """The example of Holm's rule: 0.01, 0.02, 0.03 times 3, 2, 1; none below the one before it."""
-    assert equal.holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
-    corrected = equal.holm([0.5, float("nan"), 0.9])
-    assert corrected[::2] == pytest.approx([1.0, 1.0])
-    assert np.isnan(corrected[1])
-    assert equal.holm([]) == []
 
 
 def test_a_line_names_what_its_method_was_fitted_under():

@@ -1,6 +1,7 @@
 """The ledger of claims: its file, its Markdown, and that README says what the rows say."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ from ledger_rows import STANDIN, run, write
 
 from inrexp.commands import cli
 from inrexp.files import DATA
-from inrexp.study import judging, ledger
+from inrexp.study import judging, ledger, quality, variants
 from inrexp.study.evidence import read_evidence
 from inrexp.study.judging import FAILS, HOLDS, IN_PART, UNMEASURED, UNTESTED, VERDICTS, Part, above, measured
 
@@ -51,8 +52,25 @@ def test_every_claim_has_a_verdict_a_notebook_and_a_way_to_its_rows(found: list[
     for one in found:
         assert one.verdict in (*VERDICTS, UNMEASURED)
         assert (ROOT / "notebooks" / f"{one.claim.notebook}.ipynb").is_file()
-        assert one.claim.command or one.claim.by_hand
+        assert one.claim.way_out or one.claim.by_hand
         assert one.verdict != UNTESTED or one.claim.takes or one.numbers
+
+
+def test_the_commands_of_claims_exist_and_know_what_they_are_asked_for():
+    for one in ledger.claims():
+        words = shlex.split(one.command)
+        if words[:1] == ["python"]:
+            assert (ROOT / words[1]).is_file(), one.title
+            known = (ROOT / words[1]).read_text() + (ROOT / "benchmarks" / "pictures.py").read_text()
+            assert all(f'"{word}"' in known for word in words if word.startswith("--")), one.title
+        elif words:
+            assert words[:2] == ["inrexp", "study"], one.title
+        if "--settings" in words:
+            assert words[words.index("--settings") + 1] in quality.SETTINGS
+    of_measure = {one.parts.__name__: one for one in ledger.claims() if one.parts}
+    assert "150 passes, learned start" not in variants.VARIANTS
+    assert "can no longer be made" in of_measure["learned_start"].way_out
+    assert "run `python benchmarks/quality.py" in of_measure["divergence"].way_out
 
 
 def test_verdicts_by_hand_are_few_and_say_so(found: list[ledger.Assessed]):
@@ -134,3 +152,17 @@ def test_the_command_prints_and_writes_what_fresh_rows_say(tmp_path: Path, capsy
     assert cli.main([*words, "--write", str(page)]) == 0
     assert capsys.readouterr().out == f"{page}: written\n{page}: up to date\n"
     assert cli.main([*words, "--write", str(page), "--full"]) == 2
+
+
+@pytest.mark.usefixtures("two_pictures_decide")
+def test_the_command_takes_a_studys_own_folder_and_refuses_one_without_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    study = [run(f"x/{n}", m, p, equal=p) for n in range(5) for m, p in (("inr", 0.8), ("grad_cam", 0.4))]
+    (tmp_path / "study").mkdir()
+    pd.DataFrame(study).to_csv(tmp_path / "study" / "rows.csv", index=False)
+    assert cli.main(["claims", "--results", str(tmp_path / "study"), "--full"]) == 0
+    assert "INR, crisp less GradCAM: precision at equal area | +0.40" in capsys.readouterr().out
+    (tmp_path / "empty").mkdir()
+    assert cli.main(["claims", "--results", str(tmp_path / "empty")]) == 2
+    assert "has no table of rows: wanted a folder such as data/results" in capsys.readouterr().err

@@ -47,12 +47,19 @@ def test_a_line_for_each_budget_and_one_for_the_field_on_the_same_pictures(study
     assert table.loc["the field", "precision"] == pytest.approx((0.7 + 0.4) / 2)
 
 
+def test_a_picture_that_the_study_lacks_enters_no_mean(study: pd.DataFrame):
+    rows = [search(name, "300", region=0.1, kept=0.3) for name in PICTURES]
+    more = pd.DataFrame([*rows, search("elsewhere", "300", region=0.9, kept=0.9)])
+    pd.testing.assert_frame_equal(rex_table(more, study), rex_table(pd.DataFrame(rows), study))
+
+
 def test_differences_are_rex_less_the_field_by_picture(study: pd.DataFrame):
     table = rex_table(pd.DataFrame([search(name, "300", region=0.1, kept=0.3) for name in PICTURES]), study)
     line = table.loc["ReX, 300 passes"]
     assert line["p at 10 %, less field"] == pytest.approx(((0.3 - 0.8) + (0.3 - 0.1)) / 2)
-    assert line["p at 10 %, low"] == pytest.approx(-0.5)
-    assert line["p at 10 %, high"] == pytest.approx(0.2)
+    half = 12.7062 * 0.35  # the t quantile of 1 degree of freedom, half of the distance of -0.5 and 0.2
+    assert line["p at 10 %, low"] == pytest.approx(-0.15 - half, abs=1e-4)
+    assert line["p at 10 %, high"] == pytest.approx(-0.15 + half, abs=1e-4)
     assert pd.isna(table.loc["the field", "p at 10 %, less field"])
 
 
@@ -72,5 +79,6 @@ def test_quantus_and_this_package_stand_side_by_side():
     assert table["ours"].tolist() == pytest.approx([0.71, 0.6])
     line = table.loc["rise"]
     assert line["flipping, less field"] == pytest.approx(0.2)
-    assert (line["flipping, low"], line["flipping, high"]) == pytest.approx((0.1, 0.3))
+    half = 12.7062 * 0.1
+    assert (line["flipping, low"], line["flipping, high"]) == pytest.approx((0.2 - half, 0.2 + half), abs=1e-4)
     assert pd.isna(table.loc["inr, crisp", "flipping, less field"])

@@ -1,14 +1,16 @@
 """What is part of a result's key and what is not; plans that are refused."""
 
+import copy
 import dataclasses
 
 import pytest
+import torch
 from planted import QUICK_FIT, plant
 from test_run import PLAN, PLANTED, planted_dataset
 
 from inrexp.models.classifier import Classifier
 from inrexp.paper.presets import PRESETS
-from inrexp.study.plan import Job, StudyPlan, tasks_of
+from inrexp.study.plan import Job, StudyPlan, digest_of, tasks_of
 from inrexp.study.store import key_of
 
 CHANGES = {
@@ -58,6 +60,25 @@ def test_another_model_of_the_same_name_reuses_no_row():
     assert other.name == PLANTED.classifier.name
     ours, theirs = ({key for job in jobs(PLAN, one) for key in job.keys} for one in (PLANTED.classifier, other))
     assert not ours & theirs
+
+
+@pytest.mark.parametrize(
+    ("fact", "value"),
+    [
+        ("size", (96, 96)),
+        ("resize", 200),
+        ("interpolation", "nearest"),
+        ("activation", "sigmoid"),
+        ("_mean", torch.full((1, 3, 1, 1), 0.123)),
+        ("_std", torch.full((1, 3, 1, 1), 0.456)),
+    ],
+)
+def test_the_same_weights_that_see_pictures_otherwise_reuse_no_row(fact: str, value: object):
+    other = copy.copy(PLANTED.classifier)
+    assert digest_of(other) == digest_of(PLANTED.classifier)
+    assert repr(getattr(other, fact)) != repr(value)
+    setattr(other, fact, value)
+    assert digest_of(other) != digest_of(PLANTED.classifier)
 
 
 def test_a_limit_spreads_over_the_data_set():

@@ -21,6 +21,7 @@ from PIL import Image
 from planted import QUICK_FIT, plant
 from tqdm import tqdm
 
+from inrexp import iterations
 from inrexp.commands import cli
 from inrexp.datasets.samples import Dataset, Sample, Truth
 from inrexp.methods import explain
@@ -154,7 +155,12 @@ def test_iterations_start_from_the_seeds_of_algorithm_1(monkeypatch: pytest.Monk
     (task,) = tasks_of(
         dataclasses.replace(PLAN, methods=("inr",), seeds=1), planted_dataset(pictures=1), PLANTED.classifier
     )
+    fitted, fit = [], iterations.fit
+    monkeypatch.setattr(
+        iterations, "fit", lambda model, problems, *a, **b: fitted.append(problems) or fit(model, problems, *a, **b)
+    )
     first, second = compute(PLAN, PLANTED.classifier, task)
+    assert [[one.seed for one in problems] for problems in fitted] == [[0], [seed_of(0, 2)]]
     alone = explain(PLANTED.classifier, PLANTED.image, 1, preset=PLAN.options["inr"]["preset"], seed=0, progress=False)
     assert np.array_equal(first.masks[-1], (alone.mask(0.4)[0, 0] * 255).round().byte().numpy())
     assert seed_of(0, 2) != 0
@@ -355,6 +361,12 @@ def test_in_a_group_the_picture_that_fails_takes_no_other_with_it(tmp_path: Path
     plan = dataclasses.replace(PLAN, methods=("inr",), batch=4, iterations=1)
     counts = go(tmp_path, plan, dataset=planted_dataset(pictures=2, broken=True))
     assert counts == {"finished": 4, "failed": 2}
+    with Results(tmp_path) as store:
+        finished = [row["error"] for row in store.rows() if row["status"] == "finished"]
+    # one group of four failed; the other, of two, did not
+    alone = "fitted alone, since the group failed: FileNotFoundError"
+    assert sorted(finished, key=str) == [None, None, alone, alone]
+    assert go(tmp_path, plan, dataset=planted_dataset(pictures=2, broken=True)) == counts  # and is not tried again
 
 
 def test_another_plan_on_the_same_folder_adds_rows_and_changes_none(whole: Path, tmp_path: Path):

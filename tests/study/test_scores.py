@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from test_run import PLAN, PLANTED, PlantedSample, go, planted_dataset, table
 from inrexp.comparison import METHODS
 from inrexp.datasets.samples import Truth
 from inrexp.methods import explain
-from inrexp.metrics import precision
+from inrexp.metrics import deletion, insertion, precision
 from inrexp.paper.perturb import blur
 from inrexp.saliency import SaliencyMap
-from inrexp.study.scores import at_equal_area
+from inrexp.study.scores import areas_of, at_equal_area
 from inrexp.study.store import AT_EQUAL_AREA, EQUAL_AREAS, Results
 
 
@@ -31,11 +32,37 @@ def test_a_rows_numbers_are_those_of_the_explanation_itself(tmp_path: Path):
     assert row["area"] == area
     assert row["precision"] == pytest.approx(float(precision(cut, PLANTED.truth)))
     assert row["hit"] == (row["precision"] > 0.5)
+    assert row["precision_largest"] == pytest.approx(float(precision(found.mask(0.4, cut=0.5), PLANTED.truth)))
+    assert row["precision_largest"] < row["precision"] - 0.1  # the patch fills 18 % of the picture
+    assert row["insertion"] == pytest.approx(insertion(found, steps=PLAN.curve_steps).auc)
+    assert row["deletion"] == pytest.approx(deletion(found, steps=PLAN.curve_steps).auc)
+    assert row["insertion"] > row["deletion"] + 0.1
     assert row["area_error"] == pytest.approx(float(cut.mean()) - area, abs=1e-6)
     assert row["size"] == pytest.approx(float(cut.mean()))
     assert row["probability"] == pytest.approx(float(found.probability(area)))
     assert row["probability_cut"] == pytest.approx(float(found.probability(area, cut=0.5)))
     assert np.abs(masks[f"{area:g}"] / 255 - found.mask(area)[0, 0].numpy()).max() < 0.51 / 255
+
+
+@pytest.mark.parametrize("method", ["inr", "extremal_perturbation"])
+def test_the_a_star_of_soft_masks_and_that_of_cut_ones_are_two_columns(method: str, tmp_path: Path):
+    """Above 0.999 next to no pixel of a soft mask is left."""
+    options = {"inr": {"preset": QUICK_FIT}, "extremal_perturbation": PLAN.options["extremal_perturbation"]}
+    plan = dataclasses.replace(
+        PLAN, methods=(method,), options={method: options[method]}, seeds=1, iterations=1, cut=0.999, threshold=0.02
+    )
+    go(tmp_path, plan, dataset=planted_dataset(pictures=1))
+    with Results(tmp_path) as store:
+        (row,) = store.rows()
+    found = METHODS[method](PLANTED.classifier, PLANTED.image, 1, seed=0, progress=False, **options[method])
+    assert row["area"] == found.smallest_area(0.02)
+    assert row["area_cut_star"] == found.smallest_area(0.02, cut=0.999)
+    assert row["area_cut_star"] != row["area"]
+
+
+def test_the_last_area_is_the_largest_in_whatever_order_a_method_holds_its_masks():
+    held = SimpleNamespace(held_areas=[0.2, 0.05, 0.1], area_range=(0.05, 0.2))
+    assert areas_of(held) == [0.05, 0.1, 0.2]
 
 
 def test_a_row_without_a_star_has_none_where_it_is_needed(tmp_path: Path):

@@ -10,8 +10,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from inrexp.commands import cli
+from inrexp.comparison import METHODS
 from inrexp.datasets.lists import LISTS, read_names
 from inrexp.figures import tables as study_figures
 from inrexp.study import captions, tables
@@ -97,20 +99,6 @@ def test_the_t_test_is_the_paired_one_over_pictures():
     assert rise["p"] == pytest.approx(1 - 2 * np.arctan(2) / np.pi)
     assert (rise["pairs"], rise["against"]) == (2, "INR, quick")
     assert pd.isna(line(tables.table_1(rows(*TWO)), method="INR, quick")["p"])
-
-
-def test_the_t_test_takes_the_pictures_of_both_methods_only():
-    one, other = pd.Series({"a": 0.5, "b": 0.4, "c": 0.9}), pd.Series({"d": 0.1, "b": 0.2, "a": 0.1})
-    difference, _, pairs = tables.paired_test(one, other)
-    assert (difference, pairs) == (pytest.approx(0.3), 2)
-
-
-@pytest.mark.parametrize("other", [{"a": 0.1}, {"a": 0.4, "b": 0.3}, {"z": 0.4}])
-def test_a_t_test_without_an_answer_is_nan_and_silent(other: dict, recwarn: pytest.WarningsRecorder):
-    _, p, pairs = tables.paired_test(pd.Series({"a": 0.5, "b": 0.4}), pd.Series(other))
-    assert np.isnan(p)
-    assert pairs == len({"a", "b"} & set(other))
-    assert not list(recwarn)
 
 
 def test_p_is_against_the_inr_with_the_most_pictures_or_the_one_asked_for():
@@ -252,15 +240,41 @@ def test_two_settings_of_one_name_do_not_hide_each_other():
     assert found == {"steps": 9, "area_weight.start": 1.0, "dice_weight.start": 2.0, "cut": 0.5}
 
 
-def test_the_interval_holds_the_mean_and_is_the_same_at_each_call():
-    values = np.linspace(0.1, 0.9, 41) ** 2
-    low, high = tables.interval(values)
-    assert (low, high) == tables.interval(values)
-    spread = 1.96 * values.std() / len(values) ** 0.5  # what the bootstrap of a mean comes near to
-    assert low == pytest.approx(values.mean() - spread, abs=0.01)
-    assert high == pytest.approx(values.mean() + spread, abs=0.01)
-    assert tables.interval([0.4, 0.4, 0.4]) == (pytest.approx(0.4), pytest.approx(0.4))
-    assert np.isnan(tables.interval([0.4])).all()
+def test_an_interval_is_over_photographs_and_a_hit_rate_has_the_exact_one():
+    pairs, alone = (
+        [run(f"00000{n}/{label}", precision=p) for n, p in ((1, 0.2), (2, 0.4), (3, 0.9)) for label in labels]
+        for labels in (("cat", "dog"), ("cat",))
+    )
+    voc, once = (
+        line(tables.table_1(rows(*(one | {"dataset": "mine"} for one in runs))), method="INR, quick")
+        for runs in (pairs, alone)
+    )
+    assert (voc["pictures"], once["pictures"]) == (6, 3)
+    for end in ("precision_low", "precision_high", "hit_rate_low", "hit_rate_high"):
+        assert voc[end] == pytest.approx(once[end])  # the other pair of a photograph is no further evidence
+    assert voc["precision_high"] == 1.0  # Student's t goes beyond, a share does not
+    assert (voc["hit_rate_low"], voc["hit_rate_high"]) == pytest.approx((0.0084, 0.9057), abs=1e-4)  # 1 of 3
+
+
+def test_a_photograph_is_told_by_the_samples_name_whatever_the_data_set_is_called():
+    assert [tables.photograph(name) for name in ("000014/bus", "000014/car", "n01558993/ECSSD_0398", "a", "14/x")] == [
+        "000014", "000014", "n01558993/ECSSD_0398", "a", "14/x",
+    ]  # fmt: skip
+    runs = rows(run("000001/dog", precision=0.2), run("000001/cat", precision=0.6), run("000002/cat", precision=0.1))
+    assert tables.by_photograph(runs, "precision").to_dict() == pytest.approx({"000001": 0.4, "000002": 0.1})
+
+
+def test_table_1_is_paired_over_photographs_and_not_over_pairs():
+    voc = {"dataset": "voc07-difficult"}
+    runs = []
+    for n, less in enumerate((0.1, 0.2, 0.4)):
+        for label in ("cat", "dog", "bus")[: n + 1]:
+            runs += [run(f"00000{n}/{label}", precision=0.7, **voc)]
+            runs += [run(f"00000{n}/{label}", "rise", precision=0.7 - less, **voc)]
+    rise = line(tables.table_1(rows(*runs)), method="RISE")
+    assert rise["pairs"] == 3
+    assert rise["difference"] == pytest.approx(-0.7 / 3)
+    assert rise["p"] == pytest.approx(stats.ttest_1samp([0.1, 0.2, 0.4], 0).pvalue)
 
 
 def test_the_order_of_the_rows_changes_no_byte(tmp_path: Path):
@@ -313,7 +327,8 @@ def test_the_caption_names_every_reduction():
         "preset extremal_perturbation_quick (paper: extremal_perturbation)",
         "500 masks (published: 8000)",
         "not every seed and iteration of every picture",
-        "the method's mean less that of INR, quick",
+        "the mean of the method's precision less that of INR, quick (on imagenet-s50-standin) over the "
+        "photographs that both have",
     ):
         assert part in text
 
@@ -331,6 +346,48 @@ def test_the_papers_own_setting_has_no_reduction():
     assert table_text.reductions(rows(*full[:-5])) == {
         "imagenet-s50, resnet50": ["751 pictures of 1 class (paper: imagenet-s50, 752 of 50)"]
     }
+
+
+def reduced(method: str, settings: dict, **others) -> list[str]:
+    found = rows(run(method=method, settings=json.dumps(settings), **others))
+    return table_text.reductions(found).get(found["variant"].iloc[0], [])
+
+
+def test_every_setting_that_is_not_the_published_one_is_a_reduction():
+    rise = {"masks": 8000, "cells": 7, "keep": 0.5, "map_cut": 0.2}
+    assert reduced("rise", rise) == []
+    assert reduced("rise", rise | {"cells": 3}) == ["cells 3 (published: 7)"]
+    assert reduced("rise", rise | {"map_cut": 0.5}) == ["maps cut at 0.5 (paper: 0.2)"]
+    assert reduced("rise", rise | {"map_cut": 0.5}, dataset="voc07") == []
+    assert reduced("grad_cam", {"layer": "blocks.1", "map_cut": 0.2}) == ["layer blocks.1 (published: None)"]
+    paper = METHODS["inr"].settings({"preset": "paper"})
+    assert reduced("inr", paper, preset="paper") == ["1 seed (paper: 5)"]
+    fit = paper["fit"] | {"blur_sigma": 5.0}
+    assert reduced("inr", {"fit": fit}, preset="paper") == ["blur_sigma 5.0 (published: 20.0)", "1 seed (paper: 5)"]
+    crisp = METHODS["inr"].settings({"preset": "crisp"})  # another preset is one reduction and not one a setting
+    assert reduced("inr", crisp, preset="crisp") == [
+        "preset crisp (paper: paper)", "150 steps (published: 4000)", "1 seed (paper: 5)",
+    ]  # fmt: skip
+
+
+def test_two_methods_of_one_label_are_two_lines(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(METHODS, "rise_2", dataclasses.replace(METHODS["rise"], name="rise_2"))
+    found = rows(run(), run(method="rise", precision=0.2), run(method="rise_2", precision=0.8))
+    table = tables.table_1(found)
+    assert line(table, method="RISE (rise)")["precision"] == 0.2
+    assert line(table, method="RISE (rise_2)")["precision"] == 0.8
+    assert list(tables.table_1(rows(run(), run(method="rise"))).frame["method"]) == ["INR, quick", "RISE"]
+
+
+def test_no_companion_of_an_earlier_table_stays_beside_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    equal = {"precision_at_050": 0.75, "probability_at_050": 0.2, "unmasked": 0.9}
+    both = [run("a", **equal), run("a", "rise", **equal)]
+    seconds = pd.DataFrame({"key": [one["key"] for one in both], "seconds": 1.5})
+    written = table_text.write(tables.table_1(rows(*both)), tmp_path, seconds)
+    assert [path.name for path in written[-3:]] == [f"table1{kind}" for kind in table_text.COMPANIONS]
+    (tmp_path / "table1_mine.csv").touch()
+    again = table_text.write(tables.table_1(rows(*TWO)), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"table1_mine.csv", *(path.name for path in again)}
 
 
 def test_a_data_set_of_more_classes_than_the_papers_stands_in_for_it_whatever_its_name():
@@ -388,6 +445,9 @@ def test_a_reduced_table_never_replaces_a_full_one(tmp_path: Path, monkeypatch: 
     full = (tmp_path / "table1.md").read_bytes()
     assert [path.name for path in table_text.write(table, tmp_path)][:2] == ["table1.quick.csv", "table1.quick.md"]
     assert (tmp_path / "table1.md").read_bytes() == full
+    for kind in ("md", "tex"):
+        text = (tmp_path / f"table1.quick.{kind}").read_text().replace("\\", "")
+        assert "(table1.quick_left_out.csv)" in text
 
 
 @pytest.mark.parametrize(
@@ -416,17 +476,31 @@ def test_rows_come_from_a_study_folder_or_from_its_csv(tmp_path: Path):
     runs = [one | {"key": key_of(one)} for one in runs]
     with Results(tmp_path / "study") as store:
         store.put([Result(one | {"seconds": 2.0}) for one in runs])
+        store._database.execute("ALTER TABLE rows DROP COLUMN object_share")  # of an older version
     found = study_rows.read_rows(tmp_path / "study")  # killed before it exported
+    timed = study_rows.read_seconds(tmp_path / "study")
+    assert [path.name for path in (tmp_path / "study").iterdir()] == ["results.sqlite"]  # reading writes nothing
+    with Results(tmp_path / "study") as store:
+        store.export()
     assert set(found["sample"]) == {"NA", "007"}
     assert set(found["contents"]) == {"1e5"}
     assert set(found["key"]) == {one["key"] for one in runs}
     again = study_rows.read_rows(tmp_path / "study" / ROWS)
     pd.testing.assert_frame_equal(found, again)
     assert line(tables.table_1(found), method="INR, quick")["precision"] == pytest.approx(0.5)
-    seconds = tables.seconds_table(found, study_rows.read_seconds(tmp_path / "study" / ROWS))
+    pd.testing.assert_frame_equal(timed, study_rows.read_seconds(tmp_path / "study" / ROWS))
+    seconds = tables.seconds_table(found, timed)
     assert list(seconds["seconds"]) == [2.0, 2.0]
     with pytest.raises(FileNotFoundError, match="inrexp study"):
         study_rows.read_rows(tmp_path / "nothing")
+
+
+def test_a_study_without_a_row_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture):
+    Results(tmp_path).close()
+    with pytest.raises(ValueError, match=r"results.sqlite has no row: the study has no run yet"):
+        study_rows.read_rows(tmp_path)
+    assert cli.main(["tables", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "the study has no run yet" in capsys.readouterr().err
 
 
 def test_rows_that_were_changed_by_hand_are_refused(tmp_path: Path):
@@ -577,7 +651,7 @@ def test_a_table_compares_methods_at_equal_area_where_rows_have_it(tmp_path: Pat
     made = table_text.parts(table)
     assert list(made)[:3] == [table_text.PAPER_TITLE, table_text.EQUAL_TITLE, table_text.PRECISION_TITLE]
     part = made[table_text.PRECISION_TITLE].set_index("Method")
-    assert part.loc["INR, quick", "Precision, 5 %"] == "0.50 [0.25, 0.75]"
+    assert part.loc["INR, quick", "Precision, 5 %"] == "0.50 [0.00, 1.00]"
     assert "Precision, 10 %" not in part  # no row has it
     kept = made[table_text.EQUAL_TITLE].set_index("Method")
     assert kept.loc["RISE", "p, 5 %"] == "0.20 [n/a, n/a]"
