@@ -615,7 +615,7 @@ def test_the_line_under_a_figure_names_data_networks_and_presets_in_words():
     }
     assert study_figures.reduced_by_rows(found) == (
         "ImageNet-S50, stand-in, EfficientNet-Lite0: 20 pictures (paper: ImageNet-S50, 752 of 50); "
-        "Extremal perturbations, quick: preset extremal perturbation quick (paper: extremal perturbation)"
+        "Extremal perturbations, quick: preset extremal_perturbation_quick (paper: extremal_perturbation)"
     )
 
 
