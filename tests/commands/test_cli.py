@@ -253,6 +253,8 @@ def test_unknown_words_are_refused_by_the_parser(capsys: pytest.CaptureFixture):
         ["explode"],
         ["explain", "--seed", "one"],
         ["explain", "--area", "15%"],
+        ["run", "all", "--execution-timeout", "0.5"],  # 0 would be no limit to nbclient
+        ["run", "all", "--execution-timeout", "-1"],
     ):
         with pytest.raises(SystemExit) as caught:
             cli.main(words)

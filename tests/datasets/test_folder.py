@@ -32,7 +32,11 @@ def test_a_folder_of_one_s_own_gives_targets_and_truths(tmp_path: Path):
         (lambda folder: (folder / "labels.csv").write_text("target,name\n1,a\n2\n"), ValueError, "no name in line 3"),
         (lambda folder: (folder / "labels.csv").write_text("name,target\na,\n"), ValueError, "no target in line 2"),
         (lambda folder: (folder / "labels.csv").write_text("name,target\n"), ValueError, "no row below its first line"),
-        (lambda folder: (folder / "labels.csv").write_bytes(b"name,target\na,\xe9\n"), ValueError, "labels.csv .*UTF-8"),
+        (
+            lambda folder: (folder / "labels.csv").write_bytes(b"name,target\na,\xe9\n"),
+            ValueError,
+            "labels.csv .*UTF-8",
+        ),
         (lambda folder: (folder / "pictures/a.jpg").unlink(), FileNotFoundError, "no pictures in"),
         (lambda folder: (folder / "pictures/notes.txt").write_text("x"), ValueError, "notes.txt is no picture"),
         (lambda folder: shutil.rmtree(folder), FileNotFoundError, "no folder at"),
