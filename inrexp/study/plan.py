@@ -123,6 +123,15 @@ def digest_of(classifier: Classifier) -> str:
     return found.hexdigest()[:12]
 
 
+def fit_of(sample: Sample, classifier: Classifier, *settings: Any) -> str:
+    """A hash of everything that a fit depends on, for rows that are kept outside a study; 12 hexadecimal digits.
+
+    settings: as values that JSON can hold, `digest_of(classifier)` among them.
+    """
+    plain = json.dumps(list(settings), sort_keys=True) + sample.digest(classifier)
+    return hashlib.sha256(plain.encode()).hexdigest()[:12]
+
+
 def tasks_of(plan: StudyPlan, dataset: Dataset, classifier: Classifier) -> list[Task]:
     """All tasks of the plan, picture by picture.
 
