@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NOTEBOOK_TIMEOUT ?= 900
+# What make and the notebooks' quick runs leave in out/, where readers' studies stand, too.
+AGAIN := book book.cache browser explanations jupyter_execute quick rehearsal
 # Two processes, in the order that tests/conftest.py gives: the slow tests first. nbval takes 2 s to import.
 # A hang ends the test after 400 s, and ten failures end the run: what hangs everywhere is told within the hour.
 BY_TWO := -n 2 --dist loadgroup --no-loadscope-reorder -p no:nbval --durations=10 --timeout=400 --maxfail=10
@@ -71,5 +73,5 @@ lock: $(READY)  ## resolve requirements.lock again from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra test --extra book --universal --python-version 3.11 --no-annotate \
 		--upgrade -o requirements.lock
 
-clean:  ## remove the environment and what runs left behind
-	rm -rf $(VENV) out build .pytest_cache .mypy_cache .ruff_cache *.egg-info
+clean:  ## remove .venv, caches, and of out/ what is soon made again; studies, full runs and your own files stay
+	rm -rf $(VENV) $(addprefix out/,$(AGAIN)) build .pytest_cache .mypy_cache .ruff_cache *.egg-info

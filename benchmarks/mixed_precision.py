@@ -11,20 +11,22 @@ of its commit, from random weights, with `--seeds 2`, from the packaged pictures
 
 import argparse
 import csv
-import dataclasses
 import itertools
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from inrexp import PAPER_AREAS, PRESETS, load_classifier, load_picture
+from inrexp import PAPER_AREAS, PRESETS, load_classifier
 from inrexp.datasets.named import load_dataset
 from inrexp.datasets.samples import Truth
 from inrexp.explanation import Explanation
+from inrexp.files import written_whole
+from inrexp.methods import as_image
 from inrexp.metrics import pairwise_iou, precision
 from inrexp.models.folding import folded, in_bfloat16
 from inrexp.paper.fit import Problem, fit
+from inrexp.paper.presets import with_steps
 
 
 def numbers(one: Explanation, truth: Truth) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -52,9 +54,14 @@ def main() -> None:
     parser.add_argument("--device")
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error(f"--seeds must be 2 or more, got {options.seeds}: the difference of two seeds is the measure")
+    if options.csv and options.csv.is_dir():
+        parser.error(f"--csv must name a file, got the folder {options.csv}")
+    if options.csv:
+        options.csv.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before the fits
     classifier = load_classifier(options.model, device=options.device)
-    config = PRESETS[options.preset]
-    config = dataclasses.replace(config, steps=options.steps or config.steps)
+    config = with_steps(PRESETS[options.preset], options.steps)
     names = ("probability", "precision", "1 - IoU")
     rows = []
     print(f"{options.model}, {options.preset}, {config.steps} steps, {options.seeds} seeds, {classifier.device}")
@@ -63,7 +70,7 @@ def main() -> None:
         samples += load_dataset("imagenet-s50", options.data).known_to(classifier).spread(options.count)
     for sample in samples:
         image, target, truth = (
-            classifier.prepare(load_picture(sample.picture)),
+            as_image(classifier, sample.picture),
             sample.target(classifier),
             sample.truth(classifier),
         )
@@ -96,7 +103,7 @@ def main() -> None:
     if options.csv:
         header = ["picture", *(f"{q} by bfloat16" for q in names), *(f"{q} by seed" for q in names)]
         header += [f"{q} {kind}" for kind in ("float32", "bfloat16") for q in names[:2]]
-        with options.csv.open("w", newline="") as file:
+        with written_whole(options.csv) as temporary, temporary.open("w", newline="") as file:
             csv.writer(file).writerows([header, *([row[0], *(f"{v:.4f}" for v in row[1:])] for row in rows)])
 
 

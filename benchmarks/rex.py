@@ -39,6 +39,7 @@ from inrexp.study.scores import at_equal_area
 
 BUDGETS = ("300", "1000", OWN_BUDGET)  # classifier passes of the search; its own is 20 rounds without a limit
 ROUNDS = 20  # CausalArgs().iters
+KNOWN = ["dataset", "model", "sample", "budget"]  # columns by which a row is found again
 BATCH = 64  # pictures in one pass while the region is put together, 10 px each
 
 
@@ -134,14 +135,15 @@ def main() -> None:
     options = parser.parse_args()
     classifier, name, samples = chosen(options)
     rows = pd.read_csv(options.out, dtype={"budget": str}) if options.out.is_file() else pd.DataFrame()
-    done = set(zip(rows["sample"], rows["budget"], strict=True)) if len(rows) else set()
-    todo = [(budget, one) for budget in options.budgets for one in samples if (one.name, budget) not in done]
-    for budget, sample in tqdm(todo, unit="search"):
+    done = set(rows[KNOWN].itertuples(index=False, name=None)) if len(rows) else set()
+    for budget, sample in tqdm([(budget, one) for budget in options.budgets for one in samples], unit="search"):
+        known = (options.called or name, classifier.name, sample.name, budget)
+        if known in done:
+            continue
         image, target, truth = as_image(classifier, sample.picture), sample.target(classifier), sample.truth(classifier)
         found = rex(classifier, image, target, passes=None if budget == OWN_BUDGET else int(budget))
         seen = blend(image, blur(image), found.region)
-        row = {"dataset": options.called or name, "model": classifier.name, "sample": sample.name}
-        row |= {"budget": budget, "search": found.search, "extraction": found.extraction}
+        row = dict(zip(KNOWN, known, strict=True)) | {"search": found.search, "extraction": found.extraction}
         row |= {"seconds": round(found.seconds, 1), "unmasked": found.saliency.unmasked}
         row |= {"region_area": float(found.region.mean())}
         row |= {"region_probability": float(classifier.probability(seen, target))}

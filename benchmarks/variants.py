@@ -3,21 +3,18 @@
     python benchmarks/variants.py [--dataset imagenet-s50 --folder FOLDER] [--samples FILE] [--limit 40]
         [--variants A B ...]
 
-An interrupted run can be started again: a variant that has its rows of a picture is not fitted to it again. Several
+An interrupted run can be started again: a variant that has its rows of a picture, by the same seed, settings and
+network, is not fitted to it again; rows by others are replaced, so another seed needs an --out of its own. Several
 processes can run at once if each has its own --variants and its own --out file; pandas.concat joins the files.
 """
 
 import argparse
 from pathlib import Path
 
-import pandas as pd
-from tqdm.auto import tqdm
-
-from inrexp import explain, load_classifier, load_picture
+from inrexp import load_classifier
 from inrexp.datasets.lists import read_names
 from inrexp.datasets.named import load_dataset
-from inrexp.files import written_whole
-from inrexp.study.variants import VARIANTS, measured
+from inrexp.study.variants import VARIANTS, run_variants
 
 
 def main() -> None:
@@ -35,25 +32,8 @@ def main() -> None:
     dataset = load_dataset(options.dataset, folder=options.folder).known_to(classifier)
     if options.samples:
         dataset = dataset.only(read_names(options.samples))
-    samples = dataset.spread(options.limit)
-    rows = pd.read_csv(options.out) if options.out.is_file() else pd.DataFrame(columns=["variant", "picture"])
-    done = set(zip(rows["variant"], rows["picture"], strict=True))
-    todo = [(s, v) for v in options.variants for s in samples if (v, s.name) not in done]
-    for sample, variant in tqdm(todo, unit="fit"):
-        found = explain(
-            classifier,
-            load_picture(sample.picture),
-            sample.target(classifier),
-            preset=VARIANTS[variant],
-            seed=options.seed,
-            progress=False,
-        )
-        new = measured(found, sample.truth(classifier))
-        new.insert(0, "variant", variant)
-        new.insert(1, "picture", sample.name)
-        rows = pd.concat([rows, new.round(4)], ignore_index=True)
-        with written_whole(options.out) as temporary:
-            rows.to_csv(temporary, index=False)
+    chosen = {name: VARIANTS[name] for name in options.variants}
+    run_variants(dataset.spread(options.limit), classifier, chosen, options.out, seed=options.seed)
 
 
 if __name__ == "__main__":

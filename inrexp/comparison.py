@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from inrexp.baselines.rise import check_rise
 from inrexp.explanations import Explanations
 from inrexp.iterations import NumberedCallback, Rules, explain_in_turn
 from inrexp.method import METHODS, Method, load_methods, register
@@ -126,6 +127,6 @@ register(
     )
 )
 register(Method("grad_cam", "GradCAM", grad_cam, draws=False, published={}, shown="the whole picture"))
-register(Method("rise", "RISE", rise, published={"masks": 8000}, shown="the mean colour"))
+register(Method("rise", "RISE", rise, published={"masks": 8000}, shown="the mean colour", check=check_rise))
 # a control, not of the paper
 register(Method("centred_disc", "A centred disc", centred_disc, draws=False, shown="nothing, it never looks"))

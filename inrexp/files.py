@@ -83,6 +83,14 @@ def how_to_get(name: str) -> str:
     )
 
 
+def read_utf8(path: "str | Path") -> str:
+    """The text of a file that a reader wrote.  Raises ValueError, naming it, for another encoding such as Latin-1."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be text in UTF-8, {error}: save it again in that encoding") from error
+
+
 @contextlib.contextmanager
 def written_whole(path: "str | Path") -> Iterator[Path]:
     """Write a file so that readers see either the old one or the complete new one.

@@ -39,6 +39,7 @@ class Method:
         method's settings say that.
     presets: the names that its option `preset` accepts.
     config: for a fitted method, the function that turns its options into the settings of the fit.
+    check: for another method, a function of its options that raises for values that the method refuses.
     in_turn: for a method with algorithm 1, the function that runs it for several pictures, targets and seeds at once:
         (classifier, pictures, targets, *, seeds, n, threshold, callback, **options) -> a list of Explanations.
     scores: the paper's precision and hit rate for the method, by the first letters of a data set's name.
@@ -58,6 +59,7 @@ class Method:
     shown: str = ""
     presets: tuple[str, ...] = ()
     config: Callable[..., FitConfig] | None = None
+    check: Callable[..., object] | None = None
     in_turn: Callable[..., list] | None = None
     scores: Mapping[str, Scores] = field(default_factory=dict)
     scores_in_turn: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
@@ -105,8 +107,9 @@ class Method:
                 kind = self._annotations().get(name) or "of its default's kind"
                 raise ValueError(f"{self.name}.{name} must be {kind} (its default is {every[name]!r}), got {value!r}")
         found = every | dict(chosen)
-        if self.config is not None:
-            self.config(**found)  # raises for settings that cannot be fitted
+        for check in (self.config, self.check):  # either raises for values with which nothing can be computed
+            if check is not None:
+                check(**found)
         return found
 
     def settings(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,7 +146,7 @@ class Method:
 def _fits(value: Any, default: Any, annotation: str) -> bool:
     """Whether a value is of its default's kind; where the default is None, of the annotation's."""
     if value is None:
-        return True
+        return default is None or "None" in annotation or "Optional" in annotation
     if default is None:
         kinds = {"int": int, "float": int | float, "str": str}
         wanted = kinds.get(annotation.replace("None", "").strip(" |"))

@@ -19,7 +19,7 @@ from inrexp.explanations import Explanations
 from inrexp.iterations import NumberedCallback, Rules, check_first, explain_in_turn, explain_jointly
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.fit import Callback, Problem, fit
-from inrexp.paper.presets import DEFAULT, EXTREMAL_PERTURBATION, RANDOM, named, rescaled_to, with_steps
+from inrexp.paper.presets import DEFAULT, EXTREMAL_PERTURBATION, RANDOM, named, with_steps
 from inrexp.paper.settings import FitConfig, Growth, LatticeSettings
 from inrexp.saliency import SaliencyMap
 
@@ -226,7 +226,7 @@ def lattice_config(
         raise ValueError(f"preset {config.name!r} fits a field: give one of extremal perturbations, or call explain")
     if areas is not None:
         config = named(dataclasses.replace(config, source=dataclasses.replace(config.source, areas=tuple(areas))))
-    return rescaled_to(config, steps)
+    return with_steps(config, steps)
 
 
 def grad_cam(

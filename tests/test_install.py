@@ -90,6 +90,15 @@ def test_make_help_lists_every_target():
     assert listed == make_targets()
 
 
+def test_make_clean_leaves_a_reader_s_studies(tmp_path: Path):
+    for name in ("mine", "full", "quick", "book"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+    subprocess.run(
+        ["make", "-f", ROOT / "Makefile", "clean", "VENV=.venv"], cwd=tmp_path, check=True, capture_output=True
+    )
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["full", "mine"]
+
+
 def test_the_readmes_commands_are_understood():
     lines = re.findall(r"^ {4}(?:\S*/)?inrexp (.+)$", (ROOT / "README.md").read_text(), flags=re.M)
     assert lines

@@ -27,6 +27,14 @@ def rise_masks(cells: torch.Tensor, shifts: torch.Tensor, size: tuple[int, int])
     return torch.stack(crops)
 
 
+def check_rise(*, masks: int, cells: int, keep: float, batch: int = 1) -> None:
+    """Raises ValueError for numbers below 1, and for a `keep` outside (0, 1)."""
+    if masks < 1 or cells < 1 or batch < 1:
+        raise ValueError(f"masks, cells and batch must be 1 or more, got {masks}, {cells}, {batch}")
+    if not 0 < keep < 1:
+        raise ValueError(f"keep must be a probability in (0, 1), got {keep}")
+
+
 def rise_map(
     classifier: Classifier,
     image: torch.Tensor,
@@ -46,12 +54,9 @@ def rise_map(
     masks: number of masks; the authors use 8000.  cells: cells along each side of a mask.
     keep: the probability that a cell is kept.
     batch: images in one classifier pass. The map does not depend on it.
-    Returns (1, 1, h, w).  Raises ValueError for numbers below 1, and for a `keep` outside (0, 1).
+    Returns (1, 1, h, w).  Raises ValueError as `check_rise`.
     """
-    if masks < 1 or cells < 1 or batch < 1:
-        raise ValueError(f"masks, cells and batch must be 1 or more, got {masks}, {cells}, {batch}")
-    if not 0 < keep < 1:
-        raise ValueError(f"keep must be a probability in (0, 1), got {keep}")
+    check_rise(masks=masks, cells=cells, keep=keep, batch=batch)
     size = (image.shape[-2], image.shape[-1])
     drawn = generator(seed, "masks")
     kept = (torch.rand(masks, cells, cells, generator=drawn) < keep).to(image)

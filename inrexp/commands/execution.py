@@ -44,7 +44,7 @@ def run(
     values: Mapping[str, Any],
     folder: Path,
     *,
-    timeout: float,
+    timeout: int,
     figures: Path | None = None,
     rehearse: bool = False,
 ) -> Path:
@@ -79,7 +79,7 @@ def run(
                     dict(values),
                     cwd=notebook.path.parent,
                     kernel_name="python3",
-                    execution_timeout=int(timeout),
+                    execution_timeout=timeout,
                     progress_bar=False,
                     log_output=False,
                 )
@@ -89,7 +89,7 @@ def run(
             raise RuntimeError(f"{notebook.name} failed in {where}; the copy up to there is {failed}") from error
         except CellTimeoutError as error:
             running.replace(failed)
-            limit = f"a cell took longer than {timeout:g} s (--execution-timeout)"
+            limit = f"a cell took longer than {timeout} s (--execution-timeout)"
             raise RuntimeError(f"{notebook.name}: {limit}; the copy up to there is {failed}") from error
         note(running, stamp(notebook, values))
         failed.unlink(missing_ok=True)
@@ -102,7 +102,7 @@ def _run_with(values: Mapping[str, Any]) -> str:
     return f"**Run with {given}.** The text below describes the committed run, not this one."
 
 
-def run_in_place(notebook: Notebook, *, timeout: float) -> None:
+def run_in_place(notebook: Notebook, *, timeout: int) -> None:
     """Execute the committed notebook from a clean kernel, keep its widgets' state, stamp it with its code's digest."""
     import nbformat
     from nbclient import NotebookClient
@@ -112,7 +112,7 @@ def run_in_place(notebook: Notebook, *, timeout: float) -> None:
     place = {"metadata": {"path": str(notebook.path.parent)}}
     client = NotebookClient(
         content,
-        timeout=int(timeout),
+        timeout=timeout,
         kernel_name="python3",
         resources=place,
         record_timing=False,

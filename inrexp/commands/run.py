@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of copy and figures (default: out/quick, full or tried)")
     parser.add_argument("--jobs", type=positive, help="notebooks at a time (default: one a core; on a GPU, one)")
     parser.add_argument(
-        "--execution-timeout", type=float, metavar="SECONDS", help="for a cell (900; with --full, 43200)"
+        "--execution-timeout", type=positive, metavar="SECONDS", help="for a cell (900; with --full, 43200)"
     )
     parser.add_argument("--resume", action="store_true", help="leave out what an earlier run of the same code finished")
     parser.add_argument(
@@ -52,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"{one.name:8}  {one.title}  ({one.minutes} on two CPU cores)")
         return 0
     given = dict(notebooks.split(text) for text in options.given)
-    chosen = there if options.names == ["all"] else [notebooks.find(name, there) for name in options.names]
+    found = there if options.names == ["all"] else [notebooks.find(name, there) for name in options.names]
+    chosen = list({one.path: one for one in found}.values())  # `start 00` is one notebook
     if options.in_place and (given or options.full or options.out or options.resume):
         raise ValueError("--in-place executes the committed notebooks as they stand: no -p, --full, --resume or --out")
     if options.rehearse and not options.full:
@@ -114,7 +115,7 @@ def _run(
         raise RuntimeError(
             f"{len(failed)} of {len(records)} notebooks failed: {', '.join(failed)}; their lines say why. Then run "
             f"`inrexp run {' '.join(failed)}` again with your options; where a cell took too long, with "
-            f"--execution-timeout {4 * timeout:g}"
+            f"--execution-timeout {4 * timeout}"
         )
     return 0
 
@@ -129,7 +130,7 @@ def _noted(record: Any, copy: Path) -> None:
 
 
 def _copy(
-    notebook: notebooks.Notebook, values: dict, folder: Path, timeout: float, figures: Path | None, rehearse: bool
+    notebook: notebooks.Notebook, values: dict, folder: Path, timeout: int, figures: Path | None, rehearse: bool
 ) -> None:
     """In a process of its own."""
     from inrexp.commands import execution
@@ -137,7 +138,7 @@ def _copy(
     execution.run(notebook, values, folder, timeout=timeout, figures=figures, rehearse=rehearse)
 
 
-def _in_place(notebook: notebooks.Notebook, values: dict, folder: Path, timeout: float, *_: object) -> None:
+def _in_place(notebook: notebooks.Notebook, values: dict, folder: Path, timeout: int, *_: object) -> None:
     from inrexp.commands import execution
 
     execution.run_in_place(notebook, timeout=timeout)

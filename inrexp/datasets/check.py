@@ -14,7 +14,7 @@ from inrexp.datasets.imagenet_s import IGNORED, IMAGENET_S, ImageNetSSample, ima
 from inrexp.datasets.named import NAMES, load_dataset
 from inrexp.datasets.packaged import draw_regions
 from inrexp.datasets.pictures import load_picture, picture_path
-from inrexp.datasets.samples import class_ids, turned
+from inrexp.datasets.samples import Dataset, class_ids, turned
 from inrexp.datasets.voc import IGNORED as VOC_IGNORED
 from inrexp.datasets.voc import VOC, Annotation, difficult_classes, read_annotations
 from inrexp.files import PICTURES, external, picture_table, registry
@@ -47,7 +47,8 @@ class Report:
 def check_data(name: str, folder: "str | Path | None" = None) -> Report:
     """Reads every file of a data set, or of the classifier "resnet50_voc", and compares it with data/registry.toml.
 
-    Raises LookupError for an unknown name, FileNotFoundError if there is nothing to check.
+    Raises LookupError for an unknown name, FileNotFoundError if there is nothing to check, and ValueError for a folder
+    that nothing would read.
     """
     if name not in (*NAMES, VOC_RESNET):
         raise LookupError(f"no data named {name!r}; there are {', '.join((*NAMES, VOC_RESNET))}")
@@ -58,7 +59,7 @@ def check_data(name: str, folder: "str | Path | None" = None) -> Report:
         return _check_imagenet_s(name, external(name, folder))
     if name.startswith("voc07"):
         return _check_voc07(name, external("voc07", folder))
-    return _check_packaged() if name == "packaged" else _check_folder(name, folder)
+    return _check_packaged(load_dataset(name, folder)) if name == "packaged" else _check_folder(name, folder)
 
 
 def _check_folder(name: str, folder: "str | Path | None") -> Report:
@@ -75,7 +76,7 @@ def _check_folder(name: str, folder: "str | Path | None") -> Report:
     return Report(name, dataset.facts, tuple(problems))
 
 
-def _check_packaged() -> Report:
+def _check_packaged(dataset: Dataset) -> Report:
     """Every picture of the table: it is read, has its size, its regions and its terms; a shipped one has its bytes."""
     table = picture_table()
     problems = [problem for name, entry in table.items() for problem in _problems_of(name, entry)]
@@ -84,7 +85,7 @@ def _check_packaged() -> Report:
     problems += [f"{path} is not in pictures.toml: its author, source and licence are missing" for path in strays]
     shipped = sum("file" in entry for entry in table.values())
     fact = f"{len(table)} pictures by name: {shipped} in {PICTURES}, the others inside the packages that carry them"
-    return Report("packaged", (fact, *load_dataset("packaged").facts), tuple(problems))
+    return Report("packaged", (fact, *dataset.facts), tuple(problems))
 
 
 def _problems_of(name: str, entry: dict) -> list[str]:

@@ -1,6 +1,7 @@
 """A folder of one's own: pictures, a mask for each, and the class of each if a table names it."""
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from inrexp.datasets.pictures import load_picture
 from inrexp.datasets.samples import Dataset, Sample, Truth, read_mask, truth_of
+from inrexp.files import read_utf8
 from inrexp.models.classifier import Classifier, Target
 
 
@@ -79,22 +81,39 @@ def load_folder(folder: "str | Path") -> Dataset:
 def _labels(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if not {"name", "target"} <= set(rows.fieldnames or ()):
-            raise ValueError(f"{path} must have the columns name,target, got {','.join(rows.fieldnames or ())}")
-        found: dict[str, str] = {}
-        for row in rows:
-            name = row["name"].strip()
-            if name in found:
-                raise ValueError(f"{path} has two rows for {name}: a picture has one class, copy it for another")
-            found[name] = (row["target"] or "").strip()
-        return found
+    rows = csv.DictReader(io.StringIO(read_utf8(path), newline=""))
+    if not {"name", "target"} <= set(rows.fieldnames or ()):
+        raise ValueError(f"{path} must have the columns name,target, got {','.join(rows.fieldnames or ())}")
+    found: dict[str, str] = {}
+    for row in rows:
+        name, target = ((row[column] or "").strip() for column in ("name", "target"))
+        if not name or not target:
+            raise ValueError(
+                f"{path} has no {'target' if name else 'name'} in line {rows.line_num}: wanted both in every row; "
+                "without the file, each classifier's top-1 class is explained"
+            )
+        if name in found:
+            raise ValueError(f"{path} has two rows for {name}: a picture has one class, copy it for another")
+        found[name] = target
+    if not found:
+        raise ValueError(
+            f"{path} has no row below its first line: wanted one for each picture; without the file, each "
+            "classifier's top-1 class is explained"
+        )
+    return found
 
 
 def white(path: "str | Path") -> np.ndarray:
-    """A black and white mask as (h, w) bool.  Raises ValueError if nothing is white, as in a mask of 0 and 1."""
-    values = np.asarray(read_mask(path).convert("L"))
+    """A black and white mask as (h, w) bool; what is transparent counts as black.
+
+    Raises ValueError if nothing is white, as in a mask of 0 and 1, or if everything is.
+    """
+    drawn = read_mask(path)
+    if drawn.has_transparency_data:
+        drawn = Image.alpha_composite(Image.new("RGBA", drawn.size, "black"), drawn.convert("RGBA"))
+    values = np.asarray(drawn.convert("L"))
     if values.max() <= 127:
         raise ValueError(f"{path} marks nothing: the object must be white (255), its largest value is {values.max()}")
+    if values.min() > 127:
+        raise ValueError(f"{path} marks the whole picture: all but the object must be black (0) or transparent")
     return values > 127

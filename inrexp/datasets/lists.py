@@ -7,7 +7,7 @@ can be told to take only those of a list (`inrexp study --samples FILE`), and a 
 from collections.abc import Iterable
 from pathlib import Path
 
-from inrexp.files import DATA
+from inrexp.files import DATA, read_utf8
 
 LISTS = DATA / "results"  # of a clone; a wheel has no results
 TUNED = ("tuned",)  # 40 of the 101 stand-in pictures for ImageNet-S50
@@ -26,7 +26,7 @@ def read_names(path: "str | Path") -> tuple[str, ...]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no list of samples at {path}: wanted a text file with one sample's name a line")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in read_utf8(path).splitlines()]
     names = tuple(line for line in lines if line and not line.startswith("#"))
     if not names:
         raise ValueError(f"{path} names no sample: wanted one name a line, as the column `sample` of a study has them")

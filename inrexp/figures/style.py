@@ -22,6 +22,7 @@ from PIL import Image
 from scipy import ndimage
 
 from inrexp.attribution import CUT
+from inrexp.comparison import METHODS
 from inrexp.files import written_whole
 
 WIDTH = 7.0  # inches, the text width of a two-column page; 830 px of a README then show 8 points as 13 px
@@ -31,13 +32,6 @@ MASK_MAP = "cividis"  # perceptually uniform, and the same to a colour-blind rea
 OUTLINE = "#ffb000"  # colour-blind-safe, visible on light and dark pictures with the dark line under it
 # Okabe and Ito, and a grey; the first four differ in lightness
 LINES = ("#0072b2", "#d55e00", "#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#000000", "#999999")
-METHODS = {  # one colour a method in every figure, by its label in `inrexp.METHODS`
-    "INR": LINES[0],
-    "Extremal perturbations": LINES[1],
-    "GradCAM": LINES[4],
-    "RISE": LINES[3],
-    "A centred disc": LINES[7],
-}
 DASHES = ("-", "--", ":", "-.")  # a method's second variant is dashed
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110,
@@ -128,10 +122,14 @@ def _stretched(mask: torch.Tensor, image: torch.Tensor) -> np.ndarray:
 
 
 def method_colours(names: Collection[str]) -> dict[str, str]:
-    """The colour of each method or variant ("INR, crisp") by its name; other names take what is left, in turn."""
+    """The colour of each method or variant ("INR, crisp") by its name, the same in every figure.
+
+    A method's colour follows from its place in `METHODS`. Other names take the colours that no name here has, in turn.
+    """
     methods = dict.fromkeys(_method(name) for name in names)
-    known = {method: METHODS[method] for method in methods if method in METHODS}
-    left = itertools.cycle([colour for colour in LINES if colour not in known.values()])
+    labels = [one.label for one in METHODS.values()]
+    known = {method: LINES[labels.index(method) % len(LINES)] for method in methods if method in labels}
+    left = itertools.cycle([colour for colour in LINES if colour not in known.values()] or LINES)
     chosen = {method: known.get(method) or next(left) for method in methods}
     return {name: chosen[_method(name)] for name in names}
 

@@ -119,14 +119,13 @@ def named(preset: "str | FitConfig") -> FitConfig:
 
 
 def with_steps(config: FitConfig, steps: int | None) -> FitConfig:
-    """The settings with another number of steps, under an honest name; None leaves them as they are."""
-    return config if steps is None else named(dataclasses.replace(config, steps=steps))
+    """The settings with another number of steps, under an honest name; None leaves them as they are.
 
-
-def rescaled_to(config: FitConfig, steps: int | None) -> FitConfig:
-    """The settings in other steps with the learning rate scaled by their ratio, so that a short run comes as far."""
+    A lattice's learning rate is scaled by the steps' ratio, so that a short run comes as far as a long one. A field
+    keeps its own.
+    """
     if steps is None:
         return config
-    faster = config.steps / steps if steps > 0 else 1.0  # FitConfig refuses steps below 1
+    faster = config.steps / steps if steps > 0 and not config.is_field else 1.0  # FitConfig refuses steps below 1
     descent = dataclasses.replace(config.descent, lr=config.descent.lr * faster)
     return named(dataclasses.replace(config, steps=steps, descent=descent))

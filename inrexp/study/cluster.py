@@ -42,7 +42,11 @@ def on_cluster(
     Raises ValueError for another place, and RuntimeError if the optional packages are not installed.
     """
     kind, _, where = place.partition(":")
-    if kind not in ("local", "slurm", "dask") or not where or (kind == "local" and not where.isdecimal()):
+    if (
+        kind not in ("local", "slurm", "dask")
+        or not where
+        or (kind == "local" and not (where.isdecimal() and int(where)))
+    ):
         raise ValueError(f"cluster must be {PLACES}; got {place!r}")
     try:
         from dask.distributed import wait
@@ -129,16 +133,17 @@ def slurm_cluster(file: "str | Path") -> tuple[Any, int]:
     """Makes dask-jobqueue's SLURMCluster from a TOML file.  Returns it with the number of jobs.
 
     file: holds SLURMCluster's keywords, and `jobs`, the number of jobs to keep queued or running.
-    Raises FileNotFoundError without the file, and ValueError for a file without `jobs`.
+    Raises FileNotFoundError without the file, and ValueError for a file whose `jobs` is no whole number of 1 or more.
     """
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError as error:
         raise RuntimeError("Slurm needs dask-jobqueue, an optional extra: pip install 'inrexp[cluster]'") from error
     keywords = tomllib.loads(Path(file).read_text())
-    if not isinstance(keywords.get("jobs"), int):
+    jobs = keywords.pop("jobs", None)
+    if type(jobs) is not int or jobs < 1:
         raise ValueError(
-            f"{file} must say how many jobs, jobs = 8, beside SLURMCluster's keywords (queue, memory, ...)"
+            f"{file} must say how many jobs, 1 or more, such as jobs = 8, beside SLURMCluster's keywords (queue, "
+            f"memory, ...); got {jobs!r}"
         )
-    jobs = keywords.pop("jobs")
     return SLURMCluster(**{"cores": 1, "processes": 1, **keywords}), jobs

@@ -6,8 +6,6 @@ writes data/results/nulls.csv.
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +25,7 @@ from inrexp.paper.presets import named
 from inrexp.paper.settings import FitConfig
 from inrexp.seeds import generator
 from inrexp.study.intervals import share_interval
-from inrexp.study.plan import digest_of
+from inrexp.study.plan import digest_of, fit_of
 from inrexp.study.scores import sound, status_of
 
 AREAS = (0.05, 0.1, 0.2)
@@ -106,9 +104,9 @@ def run_nulls(
     """
     out, config = Path(out), named(preset)
     done = pd.read_csv(out, dtype={"fit": str}) if out.is_file() else pd.DataFrame(columns=COLUMNS)
-    settings = json.dumps([dataclasses.asdict(config), digest_of(classifier)], sort_keys=True)
+    weights = digest_of(classifier)
     for sample in tqdm(samples, unit="picture", disable=not progress):
-        fit = hashlib.sha256((settings + sample.digest(classifier)).encode()).hexdigest()[:12]
+        fit = fit_of(sample, classifier, dataclasses.asdict(config), weights)
         if fit in set(done["fit"]):
             continue
         new = nulls(classifier, as_image(classifier, sample.picture), sample.target(classifier), config)

@@ -40,6 +40,8 @@ class StudyPlan:
     limit: use only so many samples of those. They are spread evenly over the data set, which is sorted by class.
     batch: number of fits in one call, for methods that can share one. The fits beside it change a fit's rounding, and
         small differences can grow during the fit, so the key of such a row also names the fits beside it.
+    Raises TypeError for a value of another kind, ValueError for one out of range, and LookupError for an option that a
+    method does not have.
     """
 
     dataset: str = "packaged"
@@ -58,19 +60,30 @@ class StudyPlan:
     batch: int = 1
 
     def __post_init__(self) -> None:
+        for name in ("methods", "samples"):
+            if isinstance(value := getattr(self, name), str):
+                raise TypeError(f"{name} must be a tuple of names, got the text {value!r}: write ({value!r},) for one")
+        if self.samples is not None and not self.samples:
+            raise ValueError("samples must hold a name or more, or be None for all samples; got none")
         unknown = [name for name in (*self.methods, *self.options) if name not in METHODS]
         if unknown or not self.methods or len(set(self.methods)) < len(self.methods):
             got = ", ".join(unknown or self.methods) or "none"
             raise ValueError(f"methods must be some of {', '.join(METHODS)}, each once; got {got}")
         for name in ("seeds", "iterations", "curve_steps", "batch", "limit"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if value is None and name == "limit":
+                continue
+            if type(value) is not int:
+                raise TypeError(f"{name} must be a whole number, got {value!r}")
+            if value < 1:
                 raise ValueError(f"{name} must be 1 or more, got {value}")
-        if self.samples is not None and not self.samples:
-            raise ValueError("samples must hold a name or more, or be None for all samples; got none")
         for name in ("threshold", "cut", "map_cut"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
+            if value is None and name != "cut":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"{name} must be a number, got {value!r}")
+            if not 0 <= value < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {value}")
         for name in (*self.methods, *self.options):
             METHODS[name].checked(self.options_of(name))
@@ -121,6 +134,15 @@ def digest_of(classifier: Classifier) -> str:
     for name, tensor in classifier.model.state_dict().items():
         found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:12]
+
+
+def fit_of(sample: Sample, classifier: Classifier, *settings: Any) -> str:
+    """A hash of everything that a fit depends on, for rows that are kept outside a study; 12 hexadecimal digits.
+
+    settings: as values that JSON can hold, `digest_of(classifier)` among them.
+    """
+    plain = json.dumps(list(settings), sort_keys=True) + sample.digest(classifier)
+    return hashlib.sha256(plain.encode()).hexdigest()[:12]
 
 
 def tasks_of(plan: StudyPlan, dataset: Dataset, classifier: Classifier) -> list[Task]:

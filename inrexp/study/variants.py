@@ -5,17 +5,24 @@ variant, picture and area into data/results/variants.csv. `summary` turns these 
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tqdm.auto import tqdm
 
-from inrexp.datasets.samples import Truth
+from inrexp.datasets.samples import Sample, Truth
 from inrexp.explanation import Explanation
+from inrexp.files import written_whole
+from inrexp.methods import as_image, explain
 from inrexp.metrics import leak, nestedness, precision
+from inrexp.models.classifier import Classifier
 from inrexp.paper.presets import PRESETS
 from inrexp.paper.settings import Descent, FitConfig, Growth
 from inrexp.paper.smallest_area import PAPER_AREAS, smallest_area
 from inrexp.study.intervals import interval
+from inrexp.study.plan import digest_of, fit_of
 
 AREAS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6)  # the paper's four, and those of a wider range
 NEAR = 0.01  # a mask meets its area if it misses it by no more than this fraction of the picture
@@ -90,6 +97,42 @@ def measured(found: Explanation, truth: Truth) -> pd.DataFrame:
             "seconds": round(found.seconds, 1),
         }
     )
+
+
+def run_variants(
+    samples: Sequence[Sample],
+    classifier: Classifier,
+    variants: Mapping[str, FitConfig],
+    out: "str | Path",
+    *,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Fit the variants, by name, to the pictures for which the CSV file `out` lacks them, and return all its rows.
+
+    The call can be killed and repeated. Rows of another picture, model, seed or settings under the same names are
+    replaced, and so are those of a time when rows did not say what they depend on.
+    fit: a hash of all four, in every row.
+    """
+    out = Path(out)
+    done = pd.read_csv(out, dtype={"fit": str}) if out.is_file() else pd.DataFrame(columns=["variant", "picture"])
+    known, weights = set(done.get("fit", ())), digest_of(classifier)
+    todo = [(sample, name, config) for name, config in variants.items() for sample in samples]
+    for sample, name, config in tqdm(todo, unit="fit", disable=not progress):
+        fit = fit_of(sample, classifier, name, dataclasses.asdict(config), seed, weights)
+        if fit in known:
+            continue
+        image, target = as_image(classifier, sample.picture), sample.target(classifier)
+        found = explain(classifier, image, target, preset=config, seed=seed, progress=False)
+        new = measured(found, sample.truth(classifier)).round(4)
+        new.insert(0, "variant", name)
+        new.insert(1, "picture", sample.name)
+        kept = done[(done["variant"] != name) | (done["picture"] != sample.name)]
+        new["fit"] = fit
+        done = pd.concat([kept, new], ignore_index=True) if len(kept) else new
+        with written_whole(out) as temporary:
+            done.to_csv(temporary, index=False)
+    return done
 
 
 def suffices(rows: pd.DataFrame, column: str = "probability") -> pd.Series:

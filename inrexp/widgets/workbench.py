@@ -2,7 +2,6 @@
 
 import atexit
 import copy
-import dataclasses
 import tempfile
 import threading
 import time
@@ -18,7 +17,7 @@ from inrexp.methods import Picture, as_image, explain
 from inrexp.models.classifier import Classifier
 from inrexp.paper.masks import MaskSource
 from inrexp.paper.outcome import Cancelled
-from inrexp.paper.presets import DEFAULT, named
+from inrexp.paper.presets import DEFAULT, named, with_steps
 from inrexp.paper.settings import FitConfig
 from inrexp.widgets.explorer import Explorer
 from inrexp.widgets.scene import packed_masks
@@ -47,9 +46,7 @@ class Workbench(ipywidgets.VBox):
         seed: int = 0,
         area: float = 0.1,
     ):
-        config = named(preset)
-        if steps is not None:
-            config = dataclasses.replace(config, steps=steps)
+        config = with_steps(named(preset), steps)
         low, high = config.area_range
         self.preset, self.config = preset, config
         self.watched = min(max(area, low), high)

@@ -253,6 +253,8 @@ def test_unknown_words_are_refused_by_the_parser(capsys: pytest.CaptureFixture):
         ["explode"],
         ["explain", "--seed", "one"],
         ["explain", "--area", "15%"],
+        ["run", "all", "--execution-timeout", "0.5"],  # 0 would be no limit to nbclient
+        ["run", "all", "--execution-timeout", "-1"],
     ):
         with pytest.raises(SystemExit) as caught:
             cli.main(words)
@@ -268,43 +270,58 @@ def test_without_arguments_it_says_what_one_can_do(capsys: pytest.CaptureFixture
     assert "inrexp run start" in said
 
 
-@pytest.mark.parametrize(
-    ("words", "status", "said"),
-    [
-        ([], 0, "inrexp run start"),
-        (["--help"], 0, "inrexp run start"),
-        (["study", "--help"], 0, "--methods"),
-        (["run"], 0, "fig3"),
-        (["explode"], 2, "explode"),
-        (["explain", "--preset", "fastest"], 2, "'fastest'"),
-        (["explain", "coffee", "--otu", "there"], 2, "unknown: --otu there (did you mean --out?)"),
-        (["explain", "coffee", "macaws"], 2, "usage: inrexp explain"),
-        (["explain", "no-such-picture"], 2, "no picture at no-such-picture"),
-        (["explain", "coffee", "--area", "15"], 2, "argument --area: wanted a fraction of the picture"),
-        (["explain", "coffee", "--area", "nan"], 2, "such as 0.15 for 15 %, got 'nan'"),
-        (["explain", "coffee", "--steps", "-3"], 2, "--steps: wanted a whole number of 1 or more, got '-3'"),
-        (["explain", "coffee", "--out", "/proc/no"], 2, "--out must be a folder that can be written to"),
-        (["run", "fig3", "-p", "PRESET=crsp"], 2, "no preset named 'crsp' (near it: crisp)"),
-        (["study", "nowhere", "--methods", "inr,"], 2, "got '': one of your own needs --plugin"),
-        (["study", "nowhere", "--dataset", "imagenet"], 2, "--dataset: invalid choice: 'imagenet'"),
-        (["study", "nowhere", "--seeds", "0"], 2, "--seeds: wanted a whole number of 1 or more, got '0'"),
-        (["tables", "nowhere"], 2, "no rows at nowhere"),
-    ],
-)
-def test_help_lists_and_errors_of_arguments_import_no_torch_and_answer_at_once(
-    words: list[str], status: int, said: str
-):
-    script = (
-        "import sys\nfrom inrexp.commands import cli\ntry:\n    status = cli.main(sys.argv[1:])\n"
-        "except SystemExit as error:\n    status = error.code\n"
-        "slow = {'torch', 'timm', 'numpy', 'pandas', 'matplotlib', 'papermill'} & set(sys.modules)\n"
-        "assert not slow, slow\nsys.exit(status)"
-    )
-    begun = time.monotonic()
-    answer = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=60)
-    assert answer.returncode == status, answer.stderr
-    assert said in answer.stdout + answer.stderr
-    assert time.monotonic() - begun < 5  # half a second on a quiet machine
+LIGHT: list[tuple[list[str], int, str]] = [
+    ([], 0, "inrexp run start"),
+    (["--help"], 0, "inrexp run start"),
+    (["study", "--help"], 0, "--methods"),
+    (["run"], 0, "fig3"),
+    (["explode"], 2, "explode"),
+    (["explain", "--preset", "fastest"], 2, "'fastest'"),
+    (["explain", "coffee", "--otu", "there"], 2, "unknown: --otu there (did you mean --out?)"),
+    (["explain", "coffee", "macaws"], 2, "usage: inrexp explain"),
+    (["explain", "no-such-picture"], 2, "no picture at no-such-picture"),
+    (["explain", "coffee", "--area", "15"], 2, "argument --area: wanted a fraction of the picture"),
+    (["explain", "coffee", "--area", "nan"], 2, "such as 0.15 for 15 %, got 'nan'"),
+    (["explain", "coffee", "--steps", "-3"], 2, "--steps: wanted a whole number of 1 or more, got '-3'"),
+    (["explain", "coffee", "--out", "/proc/no"], 2, "--out must be a folder that can be written to"),
+    (["run", "fig3", "-p", "PRESET=crsp"], 2, "no preset named 'crsp' (near it: crisp)"),
+    (["study", "nowhere", "--methods", "inr,"], 2, "got '': one of your own needs --plugin"),
+    (["study", "nowhere", "--dataset", "imagenet"], 2, "--dataset: invalid choice: 'imagenet'"),
+    (["study", "nowhere", "--seeds", "0"], 2, "--seeds: wanted a whole number of 1 or more, got '0'"),
+    (["tables", "nowhere"], 2, "no rows at nowhere"),
+]
+ALL_LIGHT = """
+import contextlib, io, json, sys
+from inrexp.commands import cli
+heavy, answers = {"torch", "timm", "numpy", "pandas", "matplotlib", "papermill"}, []
+for words in json.loads(sys.argv[1]):
+    said, before = io.StringIO(), set(sys.modules)
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            status = cli.main(words)
+        except SystemExit as error:
+            status = error.code
+    answers.append([status, said.getvalue(), sorted(heavy & (set(sys.modules) - before))])
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def light_answers() -> dict[str, tuple[int, str, list[str]]]:
+    """Status, words and heavy imports of every command of LIGHT, one after another in one fresh interpreter."""
+    every = [words for words, _, _ in LIGHT]
+    command = [sys.executable, "-c", ALL_LIGHT, json.dumps(every)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return dict(zip(map(str, every), json.loads(answer.stdout), strict=True))
+
+
+@pytest.mark.parametrize(("words", "status", "said"), LIGHT)
+def test_help_lists_and_errors_of_arguments_import_no_torch(light_answers, words: list[str], status: int, said: str):
+    """Without those imports they answer in half a second."""
+    got, printed, heavy = light_answers[str(words)]
+    assert got == status, printed
+    assert said in printed
+    assert heavy == []
 
 
 def test_the_names_that_arguments_take_are_those_that_there_are():

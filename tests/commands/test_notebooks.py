@@ -178,6 +178,18 @@ def test_a_full_run_without_the_rows_that_it_reads_is_left_out_of_all_and_an_err
     assert not (tmp_path / "out" / "01_tables.ipynb").exists()
 
 
+def test_a_notebook_that_is_named_twice_runs_once(
+    tiny: notebooks.Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(notebooks, "notebooks", lambda: [tiny])
+    run: list[str] = []
+    monkeypatch.setattr(
+        schedule, "run_side_by_side", lambda records, *_, **__: run.extend(r.notebook.name for r in records)
+    )
+    assert cli.main(["run", "tiny", "01", "01_tiny_example.ipynb", "--device", "cpu", "--out", str(tmp_path)]) == 0
+    assert run == ["tiny"]
+
+
 @pytest.mark.slow
 def test_a_run_leaves_the_committed_notebook_and_a_quick_one_the_full_figure(
     folder: Path, tiny: notebooks.Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -88,6 +88,11 @@ def test_the_command_checks_a_copy_and_fails_for_a_broken_one(tmp_path: Path, ca
     assert "Get ImageNet-S50" in capsys.readouterr().err
 
 
+def test_a_folder_that_nothing_would_read_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="packaged pictures need none"):
+        check_data("packaged", tmp_path)
+
+
 def test_every_packaged_picture_has_its_terms_and_a_shipped_one_its_bytes():
     assert check_data("packaged").problems == ()
     table = picture_table()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from copies import IMAGENET, SIDE, own, write_picture
+from PIL import Image
 
 from inrexp.datasets.check import check_data
 from inrexp.datasets.named import load_dataset
@@ -28,6 +29,14 @@ def test_a_folder_of_one_s_own_gives_targets_and_truths(tmp_path: Path):
         (lambda folder: (folder / "labels.csv").write_text("name,target\na,1\nb,1\n"), FileNotFoundError, "names b"),
         (lambda folder: (folder / "labels.csv").write_text("picture\na\n"), ValueError, "columns name,target"),
         (lambda folder: (folder / "labels.csv").write_text("name,target\na,1\na,2\n"), ValueError, "two rows for a"),
+        (lambda folder: (folder / "labels.csv").write_text("target,name\n1,a\n2\n"), ValueError, "no name in line 3"),
+        (lambda folder: (folder / "labels.csv").write_text("name,target\na,\n"), ValueError, "no target in line 2"),
+        (lambda folder: (folder / "labels.csv").write_text("name,target\n"), ValueError, "no row below its first line"),
+        (
+            lambda folder: (folder / "labels.csv").write_bytes(b"name,target\na,\xe9\n"),
+            ValueError,
+            "labels.csv .*UTF-8",
+        ),
         (lambda folder: (folder / "pictures/a.jpg").unlink(), FileNotFoundError, "no pictures in"),
         (lambda folder: (folder / "pictures/notes.txt").write_text("x"), ValueError, "notes.txt is no picture"),
         (lambda folder: shutil.rmtree(folder), FileNotFoundError, "no folder at"),
@@ -43,6 +52,22 @@ def test_a_mask_of_zeros_and_ones_is_refused(tmp_path: Path):
     own(tmp_path, mask=np.eye(SIDE, dtype=np.uint8))
     with pytest.raises(ValueError, match="a.png marks nothing.*largest value is 1"):
         load_dataset("folder", tmp_path).samples[0].truth(IMAGENET)
+
+
+def test_what_is_transparent_in_a_mask_is_not_the_object(tmp_path: Path):
+    own(tmp_path)
+    drawn = np.full((SIDE, SIDE, 4), 255, np.uint8)
+    drawn[4:, :, 3] = 0
+    Image.fromarray(drawn).save(tmp_path / "masks" / "a.png")
+    (sample,) = load_dataset("folder", tmp_path)
+    assert int(sample.truth(IMAGENET).object.sum()) == 4 * SIDE
+
+
+def test_a_mask_that_marks_the_whole_picture_is_refused(tmp_path: Path):
+    own(tmp_path, mask=np.full((SIDE, SIDE), 255, np.uint8))
+    with pytest.raises(ValueError, match="a.png marks the whole picture"):
+        load_dataset("folder", tmp_path).samples[0].truth(IMAGENET)
+    assert "a.png marks the whole picture" in str(check_data("folder", tmp_path))
 
 
 def test_pictures_without_masks_are_explained_and_their_precision_is_not_measured(tmp_path: Path):

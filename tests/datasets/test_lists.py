@@ -21,6 +21,9 @@ def test_a_list_has_one_name_a_line(tmp_path: Path):
     path.write_text("# nothing\n")
     with pytest.raises(ValueError, match="names no sample: wanted one name a line"):
         read_names(path)
+    path.write_bytes("café\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="names.txt must be text in UTF-8"):
+        read_names(path)
     with pytest.raises(FileNotFoundError, match="no list of samples at .*nowhere.txt"):
         read_names(tmp_path / "nowhere.txt")
 

@@ -10,11 +10,11 @@ import torch
 from planted import plant, precision
 
 from inrexp.explanation import Explanation
-from inrexp.methods import extremal_perturbation
+from inrexp.methods import explain, extremal_perturbation, lattice_config
 from inrexp.paper.fit import Problem, fit
 from inrexp.paper.lattice import MaskLattice
 from inrexp.paper.perturb import LEVELS, blend_levels, blur_levels
-from inrexp.paper.presets import PRESETS, rescaled_to
+from inrexp.paper.presets import PRESETS, with_steps
 from inrexp.paper.settings import Descent, FitConfig, Growth, LatticeSettings
 from inrexp.paper.smallest_area import PAPER_AREAS
 from inrexp.paper.smoothing import smooth_max_lattice, to_pixels
@@ -212,10 +212,19 @@ def test_the_planted_patch_is_found_within_150_steps():
 
 
 def test_a_shorter_run_has_a_larger_rate_and_ends_at_the_published_weight():
-    short = rescaled_to(PUBLISHED, 200)
+    short = with_steps(PUBLISHED, 200)
     assert short.descent.lr == pytest.approx(0.04)
     assert short.area_weight.at(199, 200) == pytest.approx(PUBLISHED.area_weight.at(799, 800))
-    assert rescaled_to(PUBLISHED, None) is PUBLISHED
+    assert with_steps(PUBLISHED, None) is PUBLISHED
+    assert lattice_config(steps=200) == short
+    assert with_steps(PRESETS["crisp"], 30).descent == PRESETS["crisp"].descent
+
+
+def test_every_way_to_a_short_run_scales_the_rate(planted):
+    short = with_steps(PUBLISHED, 2)
+    whole = {"preset": "extremal_perturbation", "steps": 2, "progress": False}
+    for call in (explain, extremal_perturbation):
+        assert call(planted.classifier, planted.image, 1, **whole).config == short
 
 
 def test_the_fast_filter_ends_at_nearly_the_same_mask():

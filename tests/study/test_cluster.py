@@ -84,12 +84,13 @@ def test_slurm_jobs_are_described_by_a_toml_file(tmp_path: Path):
     assert "#SBATCH -p gpu" in script
     assert "#SBATCH --gres=gpu:1" in script
     assert "--nthreads 1" in script
-    file.write_text('queue = "gpu"\n')
-    with pytest.raises(ValueError, match="must say how many jobs"):
-        slurm_cluster(file)
+    for text in ('queue = "gpu"\n', "jobs = 0\n", "jobs = true\n"):
+        file.write_text(text)
+        with pytest.raises(ValueError, match="must say how many jobs, 1 or more"):
+            slurm_cluster(file)
 
 
-@pytest.mark.parametrize("place", ["local", "local:", "local:two", "ssh:host", "slurm:"])
+@pytest.mark.parametrize("place", ["local", "local:", "local:two", "local:0", "ssh:host", "slurm:"])
 def test_places_that_are_none_are_refused(place: str):
     with pytest.raises(ValueError, match=f"cluster must be local:N .* got '{place}'"):
         on_cluster(PLAN, place)

@@ -12,20 +12,18 @@ from pathlib import Path
 
 import pytest
 from conftest import forked
-from test_run import go, masks_in, rows_in, table
+from test_run import go, masks_in, rows_in, table, uninterrupted
 
 KILLS = int(os.environ.get("INREXP_SOAK") or 3)
 ROWS = 24  # of the plan in test_run
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("test_run slow")]  # one undisturbed study for both files
 TMPFS = ("mount", "-t", "tmpfs", "-o")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("whole")
-    go(folder)
-    return folder
+    return uninterrupted(tmp_path_factory.getbasetemp() / "uninterrupted")
 
 
 @pytest.fixture

@@ -96,11 +96,36 @@ def test_a_limit_spreads_over_the_data_set():
         ({"cut": 1.5}, r"cut must lie in \[0, 1\), got 1.5"),
         ({"options": {"extremal_perturbation": {"preset": "crisp"}}}, "fits a field"),
         ({"options": {"inr": {"preset": "extremal_perturbation"}}}, "fits a lattice and no field: give one of crisp"),
+        ({"options": {"rise": {"masks": None}}}, "rise.masks must be int"),
+        ({"options": {"rise": {"masks": -5}}}, "masks, cells and batch must be 1 or more, got -5"),
+        ({"options": {"rise": {"keep": 7}}}, r"keep must be a probability in \(0, 1\), got 7"),
         ({"options": {"smoothgrad": {}}}, "methods must be some of inr, .*; got smoothgrad"),
     ],
 )
 def test_plans_that_cannot_be_run_are_refused(change: dict, message: str):
     with pytest.raises(ValueError, match=message):
+        dataclasses.replace(PLAN, **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": 2.5},
+        {"seeds": None},
+        {"seeds": "3"},
+        {"seeds": True},
+        {"iterations": None},
+        {"limit": 1.5},
+        {"cut": None},
+        {"threshold": "0.5"},
+        {"samples": "stripes/0"},
+        {"methods": "rise"},
+    ],
+    ids=str,
+)
+def test_a_value_of_another_kind_is_refused_by_its_name(change: dict):
+    (name,) = change
+    with pytest.raises(TypeError, match=f"{name} must be a"):
         dataclasses.replace(PLAN, **change)
 
 

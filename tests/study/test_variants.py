@@ -1,15 +1,29 @@
 """The comparison of variants: what is measured of one mask, and the table's numbers by hand."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
 from planted import QUICK_FIT, plant
+from test_run import PLANTED, planted_dataset
 
 from inrexp.datasets.samples import Truth
 from inrexp.methods import explain
 from inrexp.metrics import leak
 from inrexp.paper.presets import PRESETS
-from inrexp.study.variants import CRISP, REFERENCE, VARIANTS, against, changed, measured, suffices, summary
+from inrexp.study import variants
+from inrexp.study.variants import (
+    CRISP,
+    REFERENCE,
+    VARIANTS,
+    against,
+    changed,
+    measured,
+    run_variants,
+    suffices,
+    summary,
+)
 
 
 def rows(variant: str, picture: str, soft: list[float], cut: list[float], **other: list[float]) -> pd.DataFrame:
@@ -95,3 +109,30 @@ def test_against_the_reference_by_hand():
     assert found["difference*"] == pytest.approx(0.1)
     assert found["near"] == 0.5
     assert found["passes_share"] == pytest.approx(150 / 4000)
+
+
+def test_another_seed_or_setting_under_the_same_name_is_fitted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    samples, out = planted_dataset(pictures=2).samples, tmp_path / "variants.csv"
+    brief = {"one": changed(QUICK_FIT, steps=2, area_range=(0.1, 0.4))}
+    first = run_variants(samples, PLANTED.classifier, brief, out, progress=False)
+    assert first["picture"].unique().tolist() == ["stripes/0", "stripes/1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(variants, "explain", lambda *_, **__: pytest.fail("fitted again"))
+        same = run_variants(samples, PLANTED.classifier, brief, out, progress=False)
+    assert same["fit"].tolist() == first["fit"].tolist()
+    longer = {"one": changed(brief["one"], steps=3)}
+    for config, seed in ((brief, 1), (longer, 1)):
+        again = run_variants(samples, PLANTED.classifier, config, out, seed=seed, progress=False)
+        assert len(again) == len(first)
+        assert not set(again["fit"]) & set(first["fit"])
+        first = again
+
+
+def test_rows_that_do_not_say_what_they_depend_on_are_replaced(tmp_path: Path):
+    samples, out = planted_dataset(pictures=1).samples, tmp_path / "variants.csv"
+    old = pd.concat([rows("one", "stripes/0", [0, 0, 0], [0, 0, 0]), rows("gone", "a", [0, 0, 0], [0, 0, 0])])
+    old.to_csv(out, index=False)
+    brief = {"one": changed(QUICK_FIT, steps=2)}
+    found = run_variants(samples, PLANTED.classifier, brief, out, progress=False)
+    assert len(found[found["variant"] == "gone"]) == 3
+    assert found[found["variant"] == "one"]["fit"].notna().all()
