@@ -249,10 +249,10 @@ def counted(noun: str, values: Sequence[str]) -> str:
 
 
 def _changed(config: FitConfig, preset: str) -> str:
-    """Which settings are not the preset's, as "areas and oversample"."""
-    own, now = (asdict(one) for one in (PRESETS[preset], config))
-    own, now = ({**one, **one.pop("source"), "name": ""} for one in (own, now))
-    return " and ".join(name.replace("_", " ") for name in now if now[name] != own.get(name)) or "settings"
+    """Which settings are not the preset's, as "areas and oversample"; a lattice's rate follows from its steps."""
+    own, now = ({**one, **one["source"]} for one in map(asdict, (PRESETS[preset], config)))
+    names = [name for name in now if name not in ("name", "source") and now[name] != own.get(name)]
+    return " and ".join(name.replace("_", " ") for name in names if name != "descent" or "steps" not in names)
 
 
 def _method_in_words(found: Attribution) -> str:

@@ -140,6 +140,6 @@ def test_what_made_a_figure_is_read_from_its_explanations(found: Explanation, pl
     said = figures.made_by(found, other, lattice, pictures=["a", "b"], note="drawn twice")
     assert said == (
         "Made by INR (custom, 300 passes), INR (custom, 60 passes), Extremal perturbations (the published way with "
-        "other areas, 4 passes); "
+        "other steps and areas, 4 passes); "
         "a custom model; seeds 0, 3; pictures a, b; drawn twice."
     )

@@ -97,5 +97,5 @@ def test_the_table_counts_what_collapsed_and_takes_no_mean_of_it():
         }
     )
     line = null_table(rows).iloc[0]
-    assert line[["iou", "low", "high", "star"]].tolist() == pytest.approx([0.6, 0.4, 0.8, 0.04])
+    assert line[["iou", "low", "high", "star"]].tolist() == pytest.approx([0.6, 0.0, 1.0, 0.04])  # two say nothing
     assert line[["pictures", "collapsed"]].tolist() == [2, 1]
