@@ -126,7 +126,8 @@ class Explanation(Attribution):
         if wanted.numel() == 0 or not bool(((wanted >= low - 1e-6) & (wanted <= high + 1e-6)).all()):
             raise ValueError(
                 f"area must lie in the fitted range [{low:g}, {high:g}] (a fraction of the picture), got {area}: "
-                "fit again with FitConfig(area_range=...)"
+                f"fit again with dataclasses.replace(inrexp.PRESETS[{self.preset.removesuffix(', changed')!r}], "
+                "area_range=(low, high)) as the preset"
             )
         if self.held_areas is not None:
             held = torch.tensor(self.held_areas, dtype=torch.float64)

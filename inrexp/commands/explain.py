@@ -25,7 +25,7 @@ from inrexp.commands.arguments import (
     fraction,
     positive,
 )
-from inrexp.files import credit_of, written_whole
+from inrexp.files import written_whole
 
 if TYPE_CHECKING:
     import torch
@@ -104,9 +104,9 @@ def run(options: argparse.Namespace) -> int:
     if options.page:
         from inrexp.widgets.page import write_explanation
 
-        write_explanation(f"{stem}.html", found, picture, footer=credit_of([options.picture]))
+        write_explanation(f"{stem}.html", found, picture, start=area, footer=made_by)
     if suffices:
-        answer = f"a* = {suffices:.3g}"
+        answer = f"a* = {suffices:.3g}{_if_soft(found, suffices)}"
     elif not found.explains:
         answer = "no a*"
     else:
@@ -154,11 +154,23 @@ def _check_area(options: argparse.Namespace) -> None:
     if options.area is not None and not low <= options.area <= high:
         raise ValueError(
             f"--area must lie in the fitted range [{low:g}, {high:g}], got {options.area:g}: it is a fraction of the "
-            f"picture, {high:g} for {high:.0%}"
+            f"picture, {high:g} for {high:.0%}. In Python dataclasses.replace(inrexp.PRESETS[{options.preset!r}], "
+            "area_range=(low, high)) is a preset of another range"
         )
     held = getattr(config.source, "areas", None)
     if options.area is not None and held and options.area not in held:
         raise ValueError(f"--area must be one of {held} with --preset {options.preset}, got {options.area:g}")
+
+
+def _if_soft(found: "Explanation", area: float) -> str:
+    """What a soft mask's a* hides: how much of the picture the mask keeps, and what is left of a* once it is cut."""
+    if found.config.sharpness is not None:
+        return ""
+    from inrexp.attribution import CUT
+
+    cut = found.smallest_area(cut=CUT)
+    of_cut = "no area suffices" if cut is None else f"a* = {cut:.3g}"
+    return f" by a soft mask that keeps {float(found.mask(area).mean()):.0%}; cut to 0 and 1 {of_cut}"
 
 
 def _say_if_weak(classifier: "Classifier", image: "torch.Tensor", target: "Target") -> None:

@@ -258,8 +258,10 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
             parameter.requires_grad_(requires_grad)
 
 
-def _near(wanted: str, known: Sequence[str]) -> str:
-    """Up to four labels that are like the wanted one as a whole, hold it, or hold a word that is like it."""
+def _near(
+    wanted: str, known: Sequence[str], otherwise: str = ": give one of Classifier.labels, or a class index"
+) -> str:
+    """Up to four names that are like the wanted one as a whole, hold it, or hold a word that is like it; or advice."""
     lower, wanted = {name.lower(): name for name in known}, wanted.lower()
     words = sorted({word for name in lower for word in name.split()})
     like = difflib.get_close_matches(wanted, words, n=2, cutoff=0.75)
@@ -267,7 +269,7 @@ def _near(wanted: str, known: Sequence[str]) -> str:
     close += difflib.get_close_matches(wanted, lower, n=4, cutoff=0.7)
     close += [name for word in like for name in lower if word in name.split()]
     names = ", ".join(repr(lower[name]) for name in list(dict.fromkeys(close))[:4])
-    return f"; did you mean {names}?" if names else ": give one of Classifier.labels, or a class index"
+    return f"; did you mean {names}?" if names else otherwise
 
 
 def to_image(picture: Image.Image, *, size: tuple[int, int], resize: int, interpolation: str) -> torch.Tensor:

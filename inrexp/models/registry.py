@@ -87,7 +87,7 @@ def load_classifier(
     else:
         there = f"; packaged are {', '.join(LITE)}, and torchvision's names work, too"
         there += ". A model of your own goes by Python: inrexp.Classifier(model, ...)"
-        raise LookupError(f"no classifier named {name!r}{_near(name, classifier_names())}{there}")
+        raise LookupError(f"no classifier named {name!r}{_near(name, classifier_names(), '')}{there}")
     classifier.model.to(device).to(memory_format=torch.channels_last)
     classifier.channels_last = device.type != "mps"
     return classifier

@@ -44,23 +44,31 @@ footer {{ margin-top: 18px; font-size: 13px; opacity: 0.75; }}
 </html>
 """
 
-MOUNT = (
-    """inrexp.mount(document.getElementById("explorer"), JSON.parse(document.getElementById("scene").textContent));"""
-)
+MOUNT = """const scene = JSON.parse(document.getElementById("scene").textContent);
+inrexp.mount(document.getElementById("explorer"), scene, scene.start ? { area: scene.start } : {});"""
 
 
 def write_explanation(
-    path: "str | Path", found: Attribution, picture: Image.Image | None = None, *, footer: str = ""
+    path: "str | Path",
+    found: Attribution,
+    picture: Image.Image | None = None,
+    *,
+    start: float | None = None,
+    footer: str = "",
 ) -> Path:
     """Write one answer as a page to mail: area slider, p, a*.
 
-    picture: what was explained, for more pixels to see.  footer: plain text, such as the photographer's name.
+    picture: what was explained, for more pixels to see.  start: the area shown first, a* by default, 10 % where there
+    is none.  footer: plain text, such as what `figures.made_by` says.
     """
     label, network = found.target.label, found.classifier_name
     fine = None if picture is None else fine_crop(found.needed_classifier(), picture)
     star = f"No area keeps the threshold of {found.threshold:.2f}, so there is no a*."
     if found.smallest_area():
-        star = "a*, the diamond on the curve, is the smallest area that keeps the threshold; a larger one may fail it."
+        star = (
+            f"a*, the diamond on the curve, is the smallest area that keeps the threshold of {found.threshold:.2f}; a "
+            "larger one may fail it."
+        )
     elif not found.explains:
         star = "The fit failed: its masks explain nothing."
     text = (
@@ -68,7 +76,7 @@ def write_explanation(
         "that share of the picture, everything outside the line is blurred, and p is the probability that is left. "
         f"{star}"
     )
-    scene = scene_of({label: found}, photograph=fine)
+    scene = scene_of({label: found}, photograph=fine) | {"start": start or found.smallest_area() or 0.1}
     return write_page(
         path, scene, title=f"Which part of this picture is enough for {label!r}?", text=text, footer=footer
     )

@@ -111,6 +111,7 @@ def test_a_picture_becomes_an_overlay_a_strip_numbers_and_a_field(
             assert len(np.unique(np.asarray(drawn.convert("RGB")).reshape(-1, 3), axis=0)) > 1000
     said = capsys.readouterr()
     assert said.out.startswith("stripes: p = 0.97 unmasked; a* = 0.")
+    assert re.search(r" by a soft mask that keeps \d+%; cut to 0 and 1 (a\* =|no area)", said.out)
     assert said.out.count("\n") == 1
 
 

@@ -25,7 +25,7 @@ from inrexp.models.classifier import to_picture
 from inrexp.paper.outcome import Outcome
 from inrexp.paper.perturb import fade
 from inrexp.widgets.explorer import Explorer, explanations_browser, side_by_side_slider
-from inrexp.widgets.page import classic_script, json_element, write_page
+from inrexp.widgets.page import classic_script, json_element, write_explanation, write_page
 from inrexp.widgets.saved import STATE, VIEW, shown_state, tidy_widgets
 from inrexp.widgets.scene import fine_crop, packed_masks, perturbed_image, scene_of
 from inrexp.widgets.workbench import Workbench
@@ -204,6 +204,14 @@ def test_the_small_constructors_are_one_call(fitted):
     assert (both.scene["answers"][0]["areas"], both.against) == ([0.1, 0.3], "b")
     slider.close()
     both.close()
+
+
+def test_a_mailed_page_begins_at_the_area_asked_for_or_at_a_star(fitted, tmp_path):
+    found = fitted["inr"]
+    for asked in (0.3, None):
+        page = write_explanation(tmp_path / "page.html", found, start=asked, footer="made by hand").read_text()
+        assert f'"start":{asked or found.smallest_area() or 0.1}' in page
+        assert "made by hand</footer>" in page
 
 
 def test_a_page_stands_alone(scene, tmp_path):
