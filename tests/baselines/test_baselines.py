@@ -47,6 +47,15 @@ def test_a_constant_map_scales_to_nothing():
     assert flat.mask(threshold=0.2).sum() == 0
 
 
+def test_a_constant_map_explains_nothing_and_has_no_smallest_area():
+    assert ramp().explains
+    assert ramp().smallest_area(0.0) == ramp().searched_areas[0]
+    flat = ramp()
+    flat.saliency = torch.zeros_like(flat.saliency)
+    assert not flat.explains
+    assert flat.smallest_area(0.0) is None
+
+
 def test_a_saliency_map_answers_what_an_explanation_answers():
     planted = plant()
     found = SaliencyMap(
@@ -83,6 +92,9 @@ def test_scores_that_are_no_numbers_or_of_another_size_are_refused():
     found = ramp()
     for bad, word in ((torch.full((1, 1, 10, 10), torch.nan), "NaN"), (torch.ones(1, 1, 7, 7), "interpolate")):
         with pytest.raises(ValueError, match=word):
+            SaliencyMap(bad, image=found.image, target=found.target, classifier=found.classifier, method="x")
+    for bad in (found, found.saliency.numpy()):
+        with pytest.raises(TypeError, match=rf"saliency must be a torch tensor.*{type(bad).__name__}.*its \.saliency"):
             SaliencyMap(bad, image=found.image, target=found.target, classifier=found.classifier, method="x")
 
 
