@@ -164,13 +164,3 @@ def test_the_method_of_notebook_13_runs_in_a_study_and_stands_in_table_1(
     assert cli.main(study) == 0
     again = pd.read_csv(tmp_path / "study" / "rows.csv")
     assert len(again) == len(rows) + 2  # the changed file's rows are others
-
-
-@pytest.mark.slow
-def test_a_method_of_ones_own_travels_to_a_clusters_workers(tmp_path: Path):
-    pytest.importorskip("dask.distributed", reason="no Dask: pip install 'inrexp[cluster]'")
-    plugin = tmp_path / "mine.py"
-    plugin.write_text(notebook_13())
-    study = ["study", str(tmp_path / "study"), "--plugin", str(plugin), "--methods", "integrated_gradients"]
-    study += ["--option", "integrated_gradients.steps=2", "--limit", "1", "--curve-steps", "2", "--device", "cpu"]
-    assert cli.main([*study, "--cluster", "local:1"]) == 0
