@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from inrexp.models.checks import checked_masks
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.perturb import BLUR_SIGMA, Perturbation
 from inrexp.paper.smallest_area import checked_threshold, searched_areas, smallest_area
@@ -62,7 +63,10 @@ class Attribution:
 
     @property
     def explains(self) -> bool:
-        """Whether the masks say anything about the picture; those of a fit that collapsed or diverged do not."""
+        """Whether the masks say anything about the picture.
+
+        Those of a fit that collapsed or diverged do not, nor do those of a constant map.
+        """
         return True
 
     def mask(self, area: "float | Sequence[float]", *, cut: float | None = None) -> torch.Tensor:
@@ -74,18 +78,25 @@ class Attribution:
         return self.probability_of_mask(self.mask(area, cut=cut))
 
     def probability_of_mask(self, mask: torch.Tensor) -> torch.Tensor:
-        """Phi(M * I + (1 - M) * I') for any mask (k, 1, h, w), with this method's perturbation.  Returns (k,)."""
+        """Phi(M * I + (1 - M) * I') for any mask (k, 1, h, w), with this method's perturbation.  Returns (k,).
+
+        Raises TypeError for what is no tensor, and ValueError for another shape or for values outside [0, 1].
+        """
         classifier = self.needed_classifier()
-        parts = mask.to(self.image).split(AT_ONCE)
+        parts = checked_masks(mask, self.image).split(AT_ONCE)
         return torch.cat([classifier.probability(self.blended(part), self.target) for part in parts])
 
     def blended(self, mask: torch.Tensor) -> torch.Tensor:
-        """What the classifier sees through a mask (eq. 1).  mask: (k, 1, h, w).  Returns (k, 3, h, w) in [0, 1]."""
+        """What the classifier sees through a mask (eq. 1).  mask: (k, 1, h, w).  Returns (k, 3, h, w) in [0, 1].
+
+        Raises RuntimeError for extremal perturbations' blend without the classifier, whose mean colour it shows.
+        """
         return self._perturbed(mask.to(self.image)[None])[0]
 
     @functools.cached_property
     def _perturbed(self) -> Perturbation:
-        outside = self.classifier.mean_colour.to(self.image) if self.classifier is not None else None
+        levels = self.perturbation == "levels"  # of the perturbations it alone shows the classifier's mean colour
+        outside = self.needed_classifier().mean_colour.to(self.image) if levels else None
         return Perturbation(self.image, self.perturbation, self.blur_sigma, outside=outside)
 
     def needed_classifier(self) -> Classifier:
@@ -119,7 +130,7 @@ class Attribution:
     def smallest_area(self, threshold: float | None = None, *, cut: float | None = None) -> float | None:
         """a*, the smallest searched area whose mask keeps the probability at `threshold` or above (eq. 5).
 
-        None where no area suffices, and for a fit that collapsed or diverged, which explains nothing.
+        None where no area suffices, and for what explains nothing (`explains`).
         It says nothing where `blank` keeps the threshold, too.
         threshold: Phi_0; None is `self.threshold`.  cut: judge masks cut to 0/1.
         Raises ValueError for a threshold that is no probability.

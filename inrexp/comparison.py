@@ -8,7 +8,7 @@ import torch
 from inrexp.baselines.rise import check_rise
 from inrexp.explanations import Explanations
 from inrexp.iterations import NumberedCallback, Rules, explain_in_turn
-from inrexp.method import METHODS, Method, load_methods, register
+from inrexp.method import METHODS, PACKAGED, Method, load_methods, register
 from inrexp.methods import (
     Picture,
     Wanted,
@@ -98,7 +98,7 @@ def centred(image: torch.Tensor) -> torch.Tensor:
 
 # The settings are from section 3.4. 800 steps and 8000 masks are those of the published methods. The scores are from
 # the paper's text: 0.68, 0.44 and 0.46 from section 4.1, the others from table 2. The text lacks the body of table 1.
-register(
+RECORDS = (
     Method(
         "inr",
         "INR",
@@ -111,9 +111,7 @@ register(
         in_turn=explain_each,
         scores={"imagenet-s": (0.68, 0.72), "voc": (0.44, None)},
         scores_in_turn={"imagenet-s": {"1": (0.68, 0.72), "2": (0.42, 0.42), "3": (0.30, 0.24), "best": (0.73, 0.77)}},
-    )
-)
-register(
+    ),
     Method(
         "extremal_perturbation",
         "Extremal perturbations",
@@ -124,9 +122,11 @@ register(
         presets=LATTICES,
         config=lattice_config,
         scores={"voc": (0.46, None)},
-    )
+    ),
+    Method("grad_cam", "GradCAM", grad_cam, draws=False, published={}, shown="the whole picture"),
+    Method("rise", "RISE", rise, published={"masks": 8000}, shown="the mean colour", check=check_rise),
+    # a control, not of the paper
+    Method("centred_disc", "A centred disc", centred_disc, draws=False, shown="nothing, it never looks"),
 )
-register(Method("grad_cam", "GradCAM", grad_cam, draws=False, published={}, shown="the whole picture"))
-register(Method("rise", "RISE", rise, published={"masks": 8000}, shown="the mean colour", check=check_rise))
-# a control, not of the paper
-register(Method("centred_disc", "A centred disc", centred_disc, draws=False, shown="nothing, it never looks"))
+for record in RECORDS:
+    PACKAGED.add(register(record).name)

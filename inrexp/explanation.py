@@ -157,7 +157,8 @@ class Explanation(Attribution):
     def load(cls, path: "str | Path", *, classifier: Classifier | None = None) -> "Explanation":
         """Read what `save` wrote; a classifier known by name is loaded with it, another has to be passed.
 
-        A classifier known by name is loaded onto the CPU.
+        A classifier known by name is loaded onto the CPU. If its weights have to be fetched and cannot be, a warning
+        says so and the explanation comes without it: its masks are there, the probability that they keep is not.
         Raises FileNotFoundError, or ValueError for a file that is no explanation or that another version wrote, and for
         a classifier without the class that was explained.
         """
@@ -165,7 +166,7 @@ class Explanation(Attribution):
         facts, tensors = _read(path)
         config = from_plain(facts["config"])
         if classifier is None and facts["classifier"] in classifier_names():
-            classifier = load_classifier(facts["classifier"], device="cpu")
+            classifier = _named(facts["classifier"])
         device = classifier.device if classifier is not None else torch.device("cpu")
         stored = tensors["image"]
         image = (stored if classifier is None else stored.to(classifier.dtype)).to(device)
@@ -185,6 +186,15 @@ class Explanation(Attribution):
             outcome=Outcome(**facts["outcome"]),
             **{name: facts[name] for name in ("seed", "seconds", "unmasked", "versions")},
         )
+
+
+def _named(name: str) -> Classifier | None:
+    """The classifier of this name on the CPU, or None, with a warning, where its weights are not to be had."""
+    try:
+        return load_classifier(name, device="cpu")
+    except FileNotFoundError as error:
+        warnings.warn(f"The explanation comes without its classifier: {error}", stacklevel=3)
+        return None
 
 
 def _compare(classifier: Classifier, image: torch.Tensor, target: Target, unmasked: float) -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from inrexp.attribution import CUT
 from inrexp.explanation import Explanation
 from inrexp.files import written_whole
+from inrexp.models.checks import check_tensor
 from inrexp.models.classifier import Classifier
 from inrexp.paper.objectives import dice_overlap
 from inrexp.paper.smallest_area import smallest_area
@@ -245,10 +246,15 @@ class Explanations(Sequence[Explanation]):
 
 
 def baseline_of(initial: torch.Tensor | None, image: torch.Tensor) -> torch.Tensor:
-    """clamp(sum of M^0), (1, 1, h, w); zeros for None.  Raises ValueError for masks that do not fit the image."""
+    """clamp(sum of M^0), (1, 1, h, w); zeros for None.
+
+    Raises TypeError for what is no tensor, and ValueError for masks that do not fit the image.
+    """
     size = tuple(image.shape[-2:])
     if initial is None:
         return image.new_zeros(1, 1, *size)
+    cure = "of a method's answer give its .mask(area), not the .saliency; of several their .masks()"
+    check_tensor(initial, "initial", f"masks (m, 1, {size[0]}, {size[1]})", cure)
     if initial.dim() != 4 or tuple(initial.shape[1:]) != (1, *size):
         raise ValueError(f"initial must be masks (m, 1, {size[0]}, {size[1]}), got {tuple(initial.shape)}")
     if not bool(((initial >= 0) & (initial <= 1)).all()):

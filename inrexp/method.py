@@ -159,6 +159,7 @@ def _fits(value: Any, default: Any, annotation: str) -> bool:
 
 
 METHODS: dict[str, Method] = {}  # name -> record, in the order of tables; the paper's own stands first
+PACKAGED: set[str] = set()  # the names of the package's own, which `comparison` registers
 
 
 def register(method: Method) -> Method:
@@ -167,8 +168,7 @@ def register(method: Method) -> Method:
     A second record of the same name replaces the first, so that a notebook's cell may be run again.  Raises ValueError
     for the name of a method of the package.
     """
-    there = METHODS.get(method.name)
-    if there is not None and there.function.__module__.startswith("inrexp.") and there is not method:
+    if method.name in PACKAGED and METHODS.get(method.name) is not method:
         raise ValueError(f"name {method.name!r} belongs to a method of the package: choose another")
     METHODS[method.name] = method
     return method

@@ -13,6 +13,8 @@ import torch
 from scipy import stats
 
 from inrexp.attribution import CUT, Attribution
+from inrexp.explanations import overlap_share
+from inrexp.models.checks import checked_scores
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.masks import keep_largest
 from inrexp.paper.perturb import blend, blur
@@ -26,52 +28,25 @@ def precision(mask: torch.Tensor, truth: torch.Tensor, *, counted: torch.Tensor 
 
     mask: (k, 1, h, w).  truth: (h, w) bool.
     counted: (h, w) bool, False where the truth is not known. Both sums leave such pixels out.
-    Returns (k,); NaN for an empty mask.  Raises ValueError for sizes that differ.
+    Returns (k,); NaN for an empty mask.  Raises TypeError for a truth that is not bool, and ValueError for sizes that
+    differ.
     """
     _check(mask, "mask")
+    for name, one in (("truth", truth), ("counted", counted)):
+        if one is not None and one.dtype != torch.bool:
+            raise TypeError(f"{name} must be (h, w) bool, got {one.dtype}: {name} > 127 if white (255) is the object")
     if mask.shape[-2:] != truth.shape:
         raise ValueError(f"mask is {tuple(mask.shape[-2:])} pixels, truth is {tuple(truth.shape)}: resize one of them")
     if counted is not None:
         if counted.shape != truth.shape:
             raise ValueError(f"counted is {tuple(counted.shape)} pixels, truth is {tuple(truth.shape)}")
         mask = mask * counted.to(mask)
-    inside = (mask * truth.to(mask)).sum(dim=(1, 2, 3))
-    return inside / mask.sum(dim=(1, 2, 3))
+    return overlap_share(mask, truth.to(mask)[None, None])
 
 
-@dataclass(frozen=True)
-class Score:
-    """A mean over masks.
-
-    value: the mean; NaN if every mask was empty.  count: number of masks in the mean.  empty: number left out.
-    """
-
-    value: float
-    count: int
-    empty: int
-
-
-def mean_precision(precisions: "torch.Tensor | Sequence[float]") -> Score:
-    """The mean of `precision` over the masks that are not empty."""
-    return _mean(_on_cpu(precisions))
-
-
-def hit_rate(precisions: "torch.Tensor | Sequence[float]", *, threshold: float = HIT) -> Score:
-    """Share of the non-empty masks whose precision is above the threshold of 1/2 (section 3.3.1)."""
-    values = _on_cpu(precisions)
-    return _mean(torch.where(values.isnan(), values, (values > threshold).to(values.dtype)))
-
-
-def _on_cpu(values: "torch.Tensor | Sequence[float]") -> torch.Tensor:
+def _on_cpu(values: torch.Tensor) -> torch.Tensor:
     """The values in float64 on the CPU.  They are moved first, because Apple's GPUs have no float64."""
-    if isinstance(values, torch.Tensor):
-        return values.detach().cpu().double()
-    return torch.as_tensor(values, dtype=torch.float64)
-
-
-def _mean(values: torch.Tensor) -> Score:
-    empty = int(values.isnan().sum())
-    return Score(float(values.nanmean()), values.numel() - empty, empty)
+    return values.detach().cpu().double()
 
 
 def area_error(mask: torch.Tensor, area: "float | Sequence[float]") -> torch.Tensor:
@@ -223,8 +198,10 @@ def ranked_curve(
     perturbed: (1, 3, h, w), the image without its content. By default it is the image blurred by 20 px, the same for
         all methods.
     batch: images in one classifier pass.
-    Raises ValueError for steps below 1.
+    Raises TypeError for a saliency that is no tensor, and ValueError for one of another size or with scores that are
+    not finite, or for steps below 1.
     """
+    checked_scores(saliency, image)
     if steps < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}")
     perturbed = blur(image) if perturbed is None else perturbed

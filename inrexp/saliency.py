@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from inrexp.attribution import Attribution
+from inrexp.models.checks import checked_scores
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.masks import keep_largest
 from inrexp.paper.smallest_area import searched_areas
@@ -17,7 +18,9 @@ class SaliencyMap(Attribution):
 
     saliency: (1, 1, h, w), finite, unbounded.  scaled: the same, its range mapped onto [0, 1] (all 0 if constant).
     method: the name of the method.  Probabilities are those under a blur of 20 px, as for the INR.
-    Raises ValueError for a map of another size or with scores that are not finite.
+    A constant map ranks nothing and explains nothing: it has no a*, and its masks are the picture's upper rows.
+    Raises TypeError for a map that is no tensor, and ValueError for one of another size or with scores that are not
+    finite.
     """
 
     def __init__(
@@ -31,17 +34,14 @@ class SaliencyMap(Attribution):
         seed: int = 0,
         seconds: float = 0.0,
     ):
-        if tuple(saliency.shape) != (1, 1, *image.shape[-2:]):
-            raise ValueError(
-                f"saliency must be (1, 1, {image.shape[-2]}, {image.shape[-1]}) like the image, "
-                f"got {tuple(saliency.shape)}: interpolate it to the picture first"
-            )
-        if not bool(torch.isfinite(saliency).all()):
-            raise ValueError(f"saliency of {method} holds NaN or infinite scores: check the classifier's scores")
-        self.saliency, self.image, self.target = saliency.detach(), image, target
+        self.saliency, self.image, self.target = checked_scores(saliency, image).detach(), image, target
         self.classifier, self.classifier_name = classifier, classifier.name
         self.method, self.seed, self.seconds = method, seed, seconds
         self.unmasked = float(classifier.probability(image, target))
+
+    @property
+    def explains(self) -> bool:
+        return bool(self.saliency.min() < self.saliency.max())
 
     @property
     def _made(self) -> str:

@@ -12,6 +12,7 @@ import inrexp
 from inrexp import METHODS, Method
 from inrexp.commands import cli
 from inrexp.comparison import load_methods
+from inrexp.method import PACKAGED
 from inrexp.methods import grad_cam
 from inrexp.models import registry
 
@@ -110,6 +111,10 @@ def test_a_packaged_method_keeps_its_name_and_ones_own_can_be_replaced():
     for label in ("First", "Second"):
         inrexp.register(Method("mine", label, lambda classifier, picture, target=None, *, seed=0, progress=True: None))
     assert METHODS["mine"].label == "Second"
+    for label in ("Third", "Fourth"):  # a function of the package under a name of one's own
+        inrexp.register(Method("mine", label, inrexp.grad_cam))
+    assert METHODS["mine"].label == "Fourth"
+    assert inrexp.register(METHODS["rise"]) is METHODS["rise"]
 
 
 def test_a_file_without_a_method_is_refused(tmp_path: Path):
@@ -118,6 +123,10 @@ def test_a_file_without_a_method_is_refused(tmp_path: Path):
         load_methods(tmp_path / "nothing.py")
     with pytest.raises(FileNotFoundError, match="no file of methods"):
         load_methods(tmp_path / "nowhere.py")
+
+
+def test_every_method_of_the_package_keeps_its_name():
+    assert set(METHODS) == PACKAGED
 
 
 def notebook_13() -> str:
@@ -155,13 +164,3 @@ def test_the_method_of_notebook_13_runs_in_a_study_and_stands_in_table_1(
     assert cli.main(study) == 0
     again = pd.read_csv(tmp_path / "study" / "rows.csv")
     assert len(again) == len(rows) + 2  # the changed file's rows are others
-
-
-@pytest.mark.slow
-def test_a_method_of_ones_own_travels_to_a_clusters_workers(tmp_path: Path):
-    pytest.importorskip("dask.distributed", reason="no Dask: pip install 'inrexp[cluster]'")
-    plugin = tmp_path / "mine.py"
-    plugin.write_text(notebook_13())
-    study = ["study", str(tmp_path / "study"), "--plugin", str(plugin), "--methods", "integrated_gradients"]
-    study += ["--option", "integrated_gradients.steps=2", "--limit", "1", "--curve-steps", "2", "--device", "cpu"]
-    assert cli.main([*study, "--cluster", "local:1"]) == 0

@@ -1,6 +1,7 @@
 """Masks at any area, the probability they keep, the smallest that suffices (eq. 5), and files that come back."""
 
 import dataclasses
+import urllib.error
 import warnings
 from pathlib import Path
 
@@ -241,6 +242,49 @@ def test_without_its_classifier_it_still_shows_masks(found: Explanation, tmp_pat
     assert torch.equal(again.mask(0.2), found.mask(0.2))
     with pytest.raises(RuntimeError, match="loaded without its classifier 'custom'. Pass it"):
         again.probability(0.2)
+
+
+def test_without_its_classifier_an_extremal_perturbation_shows_no_other_colour(lattice: Explanation, tmp_path: Path):
+    config = dataclasses.replace(QUICK_FIT, steps=1, perturbation="levels")
+    planted = plant()
+    one = explain(planted.classifier, planted.image, 1, preset=config, progress=False)
+    again = Explanation.load(one.save(tmp_path / "one.safetensors"))
+    with pytest.raises(RuntimeError, match="loaded without its classifier 'custom'. Pass it"):
+        again.blended(again.mask(0.2))
+    plain = Explanation.load(lattice.save(tmp_path / "plain.safetensors"), classifier=planted.classifier)
+    assert torch.equal(plain.blended(plain.mask(0.1)), lattice.blended(lattice.mask(0.1)))
+
+
+def test_without_a_network_the_masks_of_torchvisions_models_are_there(
+    found: Explanation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def unplugged(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", unplugged)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    monkeypatch.setattr(found, "classifier_name", "resnet18")
+    path = found.save(tmp_path / "one.safetensors")
+    with pytest.warns(UserWarning, match="without its classifier: the weights of resnet18 could not be fetched"):
+        again = Explanation.load(path)
+    assert again.classifier is None
+    assert torch.equal(again.mask(0.2), found.mask(0.2))
+
+
+@pytest.mark.parametrize(
+    ("mask", "error", "message"),
+    [
+        (torch.ones(3, 112, 112), ValueError, r"mask must be \(k, 1, 112, 112\) like the image.* got \(3, 112, 112\)"),
+        (torch.ones(1, 3, 112, 112), ValueError, r"got \(1, 3, 112, 112\)"),
+        (torch.ones(1, 1, 56, 56), ValueError, r"got \(1, 1, 56, 56\)"),
+        (torch.full((1, 1, 112, 112), 255), ValueError, r"must lie in \[0, 1\].* from 255 to 255"),
+        (torch.full((1, 1, 112, 112), torch.nan), ValueError, r"must lie in \[0, 1\].* from nan to nan"),
+        (np.ones((1, 1, 112, 112)), TypeError, r"mask must be a torch tensor.* got ndarray: .*\.mask\(area\)"),
+    ],
+)
+def test_what_is_no_mask_keeps_no_probability(found: Explanation, mask: object, error: type[Exception], message: str):
+    with pytest.raises(error, match=message):
+        found.probability_of_mask(mask)  # type: ignore[arg-type]
 
 
 def test_a_packaged_classifier_is_loaded_with_its_explanation(tmp_path: Path):

@@ -42,6 +42,16 @@ def test_the_union_is_the_clamped_sum(planted_pair):
         found.union(first=3)
 
 
+def test_what_is_explained_already_is_given_as_masks(planted):
+    found = many(planted, SHORT, n=1)
+    for wrong in (found[0], found, found.masks().numpy()):
+        message = (
+            rf"initial must be a torch tensor, masks \(m, 1, 112, 112\), got {type(wrong).__name__}: .*\.mask\(area\)"
+        )
+        with pytest.raises(TypeError, match=message):
+            many(planted, SHORT, n=1, initial=wrong)
+
+
 @pytest.mark.parametrize(("shared_too", "star"), [(0.9, 0.1), (0.1, None)])
 def test_a_mask_must_keep_the_class_itself_and_not_only_by_what_it_adds(shared_too: float, star: float | None):
     baseline = torch.tensor([1.0, 0, 0, 0]).view(1, 1, 2, 2)

@@ -32,17 +32,9 @@ def test_precision_counts_soft_masks_by_their_weight():
     assert metrics.precision(mask, TRUTH).item() == 0.75
 
 
-def test_an_empty_mask_has_no_precision_and_is_counted():
+def test_an_empty_mask_has_no_precision():
     precisions = metrics.precision(boxes((0, 0, 4, 4), (0, 0, 0, 0), (0, 2, 4, 4)), TRUTH)
     assert precisions.isnan().tolist() == [False, True, False]
-    assert metrics.mean_precision(precisions) == metrics.Score(0.75, 2, 1)
-    assert metrics.hit_rate(precisions) == metrics.Score(0.5, 2, 1)  # exactly 1/2 on the object is no hit
-
-
-def test_only_empty_masks_leave_nan_and_their_count():
-    score = metrics.mean_precision([math.nan, math.nan])
-    assert math.isnan(score.value)
-    assert (score.count, score.empty) == (0, 2)
 
 
 def test_area_error_is_real_less_asked():
@@ -154,7 +146,7 @@ def test_the_metrics_need_no_float64_on_the_gpu():
     with pytest.raises(TypeError, match="float64"):  # the stand-in does refuse
         masks.double()
     scores = metrics.precision(masks, TRUTH.as_subclass(OnMps))
-    assert metrics.mean_precision(scores).value == metrics.hit_rate(scores).value == 1.0
+    assert scores.tolist() == [1.0, 1.0, 1.0]
     assert metrics.monotonicity(masks) == 1.0
     assert 0 < metrics.disagreement(masks) < 1
     assert metrics.nestedness(masks).tolist() == [1.0, 1.0]
@@ -175,6 +167,30 @@ def test_the_metrics_need_no_float64_on_the_gpu():
 def test_wrong_shapes_are_named(call, word):
     with pytest.raises(ValueError, match=word):
         call()
+
+
+def test_a_truth_of_0_and_255_is_refused():
+    mask, white = torch.ones(1, 1, 8, 8), TRUTH.to(torch.uint8) * 255
+    with pytest.raises(TypeError, match=r"truth must be \(h, w\) bool, got torch.uint8: truth > 127"):
+        metrics.precision(mask, white)
+    with pytest.raises(TypeError, match=r"counted must be \(h, w\) bool, got torch.uint8"):
+        metrics.precision(mask, TRUTH, counted=white)
+    assert metrics.precision(mask, white > 127).tolist() == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("saliency", "error", "word"),
+    [
+        (torch.rand(1, 1, 8, 1), ValueError, "saliency must be .* interpolate it first"),
+        (torch.full((1, 1, 8, 8), torch.nan), ValueError, "saliency must hold finite scores"),
+        ([[0.1]], TypeError, "saliency must be a torch tensor.* got list"),
+    ],
+)
+def test_a_curve_needs_a_score_for_every_pixel(saliency, error, word):
+    image = torch.ones(1, 3, 8, 8).double()
+    found = amount_map(torch.rand(1, 1, 8, 8).double(), image)
+    with pytest.raises(error, match=word):
+        metrics.ranked_curve(found.needed_classifier(), image, found.target, saliency)
 
 
 def test_pixels_that_do_not_count_are_left_out_of_both_sums():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inrexp.datasets.folder import FolderSample, white
+from inrexp.datasets.folder import FolderSample, read_folder, white
 from inrexp.datasets.imagenet_s import IGNORED, IMAGENET_S, ImageNetSSample, imagenet_s_classes
 from inrexp.datasets.named import NAMES, load_dataset
 from inrexp.datasets.packaged import draw_regions
@@ -18,7 +18,8 @@ from inrexp.datasets.samples import Dataset, class_ids, turned
 from inrexp.datasets.voc import IGNORED as VOC_IGNORED
 from inrexp.datasets.voc import VOC, Annotation, difficult_classes, read_annotations
 from inrexp.files import PICTURES, external, picture_table, registry
-from inrexp.models.registry import VOC_RESNET
+from inrexp.models.classifier import _near
+from inrexp.models.registry import IMAGENET_LABELS, VOC_RESNET
 from inrexp.models.voc_resnet import VOC_CLASSES, load_voc_resnet
 
 SHOWN = 20  # problems of one kind in a report's text
@@ -63,17 +64,28 @@ def check_data(name: str, folder: "str | Path | None" = None) -> Report:
 
 
 def _check_folder(name: str, folder: "str | Path | None") -> Report:
-    dataset = load_dataset(name, folder)
-    assert folder is not None  # load_dataset asks for it
-    problems = []
-    for sample in dataset:
+    if folder is None:
+        load_dataset(name)  # raises, and says what to give
+    assert folder is not None
+    dataset, faults = read_folder(folder)
+    problems, facts = [str(fault) for fault in faults], list(dataset.facts) if dataset is not None else []
+    for sample in dataset or ():
         assert isinstance(sample, FolderSample)
+        facts += _unknown(sample)
         check = partial(_check_pair, sample.picture, sample.mask, white)
         problems += _raised(check if sample.has_truth else partial(load_picture, sample.picture))
-    named = {sample.name for sample in dataset}
+    named = {path.stem for path in (Path(folder) / "pictures").iterdir()}
     masks = sorted((Path(folder) / "masks").glob("*.png"))
     problems += [f"{path} has no picture" for path in masks if path.stem not in named]
-    return Report(name, dataset.facts, tuple(problems))
+    return Report(name, tuple(facts), tuple(problems))
+
+
+def _unknown(sample: FolderSample) -> list[str]:
+    """What to say of a class that only a classifier of the reader's own can have; it may be misspelled."""
+    known = (*IMAGENET_LABELS, *VOC_CLASSES)
+    if not sample.wanted or sample.wanted.isdecimal() or sample.wanted.lower() in map(str.lower, known):
+        return []
+    return [f"{sample.name}: {sample.wanted!r} is a class of neither ImageNet nor VOC{_near(sample.wanted, known)}"]
 
 
 def _check_packaged(dataset: Dataset) -> Report:

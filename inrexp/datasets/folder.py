@@ -42,7 +42,18 @@ def load_folder(folder: "str | Path") -> Dataset:
 
     Without a folder masks/ there is no truth, and a study leaves every precision empty. labels.csv has the columns name
     and target: the picture's name, and a class index or label. Without that file the classifier's top-1 class is
-    explained. Raises FileNotFoundError and ValueError that name the file.
+    explained. Raises FileNotFoundError and ValueError that name every file with a fault.
+    """
+    dataset, faults = read_folder(folder)
+    if faults or dataset is None:
+        raise type(faults[0])("\n".join(map(str, faults)))
+    return dataset
+
+
+def read_folder(folder: "str | Path") -> tuple[Dataset | None, list[Exception]]:
+    """`load_folder`'s data set of the pictures without a fault, None if there are none; and every fault of the names.
+
+    Raises FileNotFoundError and ValueError for a folder without pictures, or with a labels.csv that has no labels.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -53,54 +64,63 @@ def load_folder(folder: "str | Path") -> Dataset:
             f"no pictures in {folder / 'pictures'}: wanted pictures/NAME.jpg, and masks/NAME.png of the same size in "
             "which the object is white (255). Without a folder masks/ precision is not measured"
         )
-    known = Image.registered_extensions()
-    if strays := [path for path in pictures if path.suffix.lower() not in known]:
-        raise ValueError(f"{strays[0]} is no picture: {folder / 'pictures'} must hold pictures only, move it elsewhere")
-    wanted, has_masks = _labels(folder / "labels.csv"), (folder / "masks").is_dir()
-    samples: dict[str, Sample] = {}
+    wanted, faults = _labels(folder / "labels.csv")
+    known, has_masks = Image.registered_extensions(), (folder / "masks").is_dir()
+    there: dict[str, Path] = {}  # by name
+    samples: list[Sample] = []
     for path in pictures:
         name, mask = path.stem, folder / "masks" / f"{path.stem}.png"
-        if name in samples:
-            raise ValueError(f"{path} and {samples[name].picture} would share the mask {mask}: rename one of them")
-        if has_masks and not mask.is_file():
-            raise FileNotFoundError(
-                f"no mask at {mask} for {path}: draw one of its size with the object in white (255), or take the "
-                "folder masks/ away; precision is then not measured"
-            )
+        found: list[Exception] = []
+        if path.suffix.lower() not in known:
+            what = f"{folder / 'pictures'} must hold pictures only, move it elsewhere"
+            faults.append(ValueError(f"{path} is no picture: {what}"))
+            continue
+        if name in there:
+            found.append(ValueError(f"{path} and {there[name]} would share the mask {mask}: rename one of them"))
+        elif has_masks and not mask.is_file():
+            what = "draw one of its size with the object in white (255), or take the folder masks/ away"
+            found.append(FileNotFoundError(f"no mask at {mask} for {path}: {what}; precision is then not measured"))
         if wanted and name not in wanted:
-            raise ValueError(f"{folder / 'labels.csv'} has no row for {path.name}: its name column lacks {name}")
-        target = wanted.get(name, "")
-        samples[name] = FolderSample(name, str(path), target or "top-1", str(mask) if has_masks else "", target)
-    if set(wanted) - set(samples):
-        raise FileNotFoundError(f"{folder / 'labels.csv'} names {min(set(wanted) - set(samples))}: no such picture")
+            what = f"{folder / 'labels.csv'} has no row for {path.name}: its name column lacks {name}"
+            found.append(ValueError(what))
+        there.setdefault(name, path)
+        faults += found
+        if not found:
+            target, shape = wanted.get(name, ""), str(mask) if has_masks else ""
+            samples.append(FolderSample(name, str(path), target or "top-1", shape, target))
+    lost = sorted(set(wanted) - set(there))
+    faults += [FileNotFoundError(f"{folder / 'labels.csv'} names {name}: no such picture") for name in lost]
     classes = "classes from labels.csv" if wanted else "each classifier's own top-1 class"
     truth = "" if has_masks else ", no masks, so precision is not measured"
-    return Dataset("folder", tuple(samples.values()), (f"{len(samples)} pictures of {folder}, {classes}{truth}",))
+    fact = f"{len(samples)} pictures of {folder}, {classes}{truth}"
+    return Dataset("folder", tuple(samples), (fact,)) if samples else None, faults
 
 
-def _labels(path: Path) -> dict[str, str]:
+def _labels(path: Path) -> tuple[dict[str, str], list[Exception]]:
+    """The class by picture, and the faults of single rows; nothing without the file."""
     if not path.is_file():
-        return {}
+        return {}, []
     rows = csv.DictReader(io.StringIO(read_utf8(path), newline=""))
     if not {"name", "target"} <= set(rows.fieldnames or ()):
         raise ValueError(f"{path} must have the columns name,target, got {','.join(rows.fieldnames or ())}")
     found: dict[str, str] = {}
+    faults: list[Exception] = []
     for row in rows:
         name, target = ((row[column] or "").strip() for column in ("name", "target"))
         if not name or not target:
-            raise ValueError(
-                f"{path} has no {'target' if name else 'name'} in line {rows.line_num}: wanted both in every row; "
-                "without the file, each classifier's top-1 class is explained"
-            )
+            what = f"{path} has no {'target' if name else 'name'} in line {rows.line_num}: wanted both in every row"
+            faults.append(ValueError(f"{what}; without the file, each classifier's top-1 class is explained"))
         if name in found:
-            raise ValueError(f"{path} has two rows for {name}: a picture has one class, copy it for another")
-        found[name] = target
-    if not found:
+            what = "a picture has one class, copy it for another"
+            faults.append(ValueError(f"{path} has two rows for {name}: {what}"))
+        elif name:
+            found[name] = target
+    if not found and not faults:
         raise ValueError(
             f"{path} has no row below its first line: wanted one for each picture; without the file, each "
             "classifier's top-1 class is explained"
         )
-    return found
+    return found, faults
 
 
 def white(path: "str | Path") -> np.ndarray:

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import operator
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
+
+from inrexp.models.checks import INTERPOLATIONS, check_model, check_normalisation, checked_labels, checked_sizes
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Classifier:
     labels: the C names of the classes, so that a target can be given by name. They may be left out.
     activation: "softmax", or "sigmoid" for a multi-label head.
     name: what rows, figures and messages call the classifier.
-    Raises TypeError for a model that is no nn.Module, and ValueError for values that do not fit.
+    Raises TypeError for a model that is no nn.Module, for sizes that are no whole numbers and for labels that are no
+    texts, and ValueError for values that do not fit.
     """
 
     def __init__(
@@ -58,29 +62,16 @@ class Classifier:
         activation: str = "softmax",
         name: str = "custom",
     ):
-        if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
-            raise TypeError(
-                f"model must be a torch.nn.Module that gives class scores, got {type(model).__name__}; of a scripted "
-                "or traced model give the module that it was made from"
-            )
-        if any(parameter.dtype == torch.float16 for parameter in model.parameters()):
-            raise ValueError("model must be in float32, float64 or bfloat16, got float16: model.float()")
+        check_model(model)
+        check_normalisation(mean, std)
         if activation not in ("softmax", "sigmoid"):
             raise ValueError(f"activation must be 'softmax' or 'sigmoid', got {activation!r}")
-        if not all(hasattr(one, "__len__") and len(one) == 3 for one in (mean, std)) or min(std) <= 0:
-            raise ValueError(f"mean and std must hold 3 numbers, std above 0; got mean={mean}, std={std}")
-        if min(mean) < 0 or max(mean) > 1:
-            raise ValueError(
-                f"mean must lie in [0, 1], since images do, got {tuple(mean)}: divide mean and std by 255 if the model "
-                "was trained on pictures in 0 to 255"
-            )
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {interpolation!r}")
         self.model = model
-        self.size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-        self.resize = resize or round(min(self.size) * 8 / 7)
-        if self.resize < max(self.size):
-            raise ValueError(f"resize must be at least the input's larger side {max(self.size)} px, got {self.resize}")
+        self.size, self.resize = checked_sizes(size, resize)
         self.interpolation = interpolation
-        self.labels = tuple(labels) if labels is not None else None
+        self.labels = checked_labels(labels)
         self.activation = activation
         self.name = name
         self._mean, self._std = (torch.tensor(list(v), dtype=torch.float64).view(1, 3, 1, 1) for v in (mean, std))
@@ -100,7 +91,14 @@ class Classifier:
         return next(floats, torch.get_default_dtype())
 
     def prepare(self, picture: Image.Image) -> torch.Tensor:
-        """The picture as the model sees it, resized and cropped.  Returns (1, 3, h, w) in [0, 1] on its device."""
+        """An RGB picture as the model sees it, resized and cropped.  Returns (1, 3, h, w) in [0, 1] on its device.
+
+        Raises TypeError for what is no PIL picture, and ValueError for one that is not RGB.
+        """
+        if not isinstance(picture, Image.Image):
+            raise TypeError(f"picture must be a PIL image, got {type(picture).__name__}: inrexp.load_picture(path)")
+        if picture.mode != "RGB":
+            raise ValueError(f"picture must be RGB, got mode {picture.mode}: inrexp.load_picture(picture) converts it")
         image = to_image(picture, size=self.size, resize=self.resize, interpolation=self.interpolation)
         return image.to(device=self.device, dtype=self.dtype)
 
@@ -183,7 +181,8 @@ class Classifier:
     def target(self, wanted: "int | str | Sequence[int] | Target | None", image: torch.Tensor) -> Target:
         """The target that a reader names.
 
-        wanted: a class index, a label, several indices, a Target, or None for the image's most probable class.
+        wanted: a class index, a label, several indices, a Target, or None for the image's most probable class. Of a
+            text, a label of that name counts before an index.
         Raises TypeError for anything else, and ValueError for an index out of range. Raises LookupError for an unknown
         label; the message names similar labels.
         """
@@ -192,7 +191,8 @@ class Classifier:
             return Target((index,), label)
         count = self.probabilities(image).shape[1]
         if isinstance(wanted, str):
-            if not wanted.lstrip("-").isdecimal():
+            is_label = wanted.lower() in {label.lower() for label in self.labels or ()}
+            if is_label or not re.fullmatch(r"-?\d+", wanted):
                 return self._target_by_label(wanted)
             wanted = int(wanted)
         given = wanted.indices if isinstance(wanted, Target) else wanted

@@ -34,6 +34,7 @@ LITE = {
     ),
 }
 VOC_RESNET = "resnet50_voc"
+ONE_SET = "IMAGENET1K_V1"  # torchvision's name of a model's first weights; it stands for the only ones of the others
 ALIASES = {"lite0": "efficientnet_lite0", "lite1": "efficientnet_lite1", "lite2": "efficientnet_lite2"}
 IMAGENET_LABELS = tuple(torchvision.models.ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
 
@@ -64,7 +65,7 @@ def classifier_names() -> list[str]:
 def load_classifier(
     name: str = "efficientnet_lite0",
     *,
-    weights: str | None = "IMAGENET1K_V1",
+    weights: str | None = ONE_SET,
     device: "str | torch.device | None" = None,
 ) -> Classifier:
     """A classifier by name, with its weights, normalisation and labels.
@@ -72,12 +73,16 @@ def load_classifier(
     name: "efficientnet_lite0", "efficientnet_lite1" or "efficientnet_lite2" (also "lite0" to "lite2"), which need no
         network, or any classification model of torchvision. The paper uses "resnet50", and for VOC "resnet50_voc"
         (see data/README.md).
-    weights: the name of torchvision's weights; None gives random weights, for sanity checks.
+    weights: the name of torchvision's weights; None gives random weights, for sanity checks. The EfficientNet-Lites and
+        "resnet50_voc" have one set of weights, which the default names.
     device: None chooses the first available one of cuda, mps and cpu.
-    Raises LookupError for an unknown name, and FileNotFoundError if weights have to be fetched and cannot be.
+    Raises LookupError for an unknown name of a model or of its weights, and FileNotFoundError if weights have to be
+    fetched and cannot be.
     """
     name = ALIASES.get(name, name)
     device = choose_device(device)
+    if (name in LITE or name == VOC_RESNET) and weights not in (None, ONE_SET):
+        raise LookupError(f"{name} has one set of weights, got {weights!r}: leave weights out, or give None for random")
     if name in LITE:
         classifier = _load_lite(name, random=weights is None)
     elif name == VOC_RESNET:
@@ -161,5 +166,5 @@ def _load_torchvision(name: str, weights: str | None) -> Classifier:
         resize=preset.resize_size[0],
         interpolation=preset.interpolation.value,
         labels=entry.meta["categories"],
-        name=name if weights == "IMAGENET1K_V1" else f"{name} ({weights or 'random weights'})",
+        name=name if weights == ONE_SET else f"{name} ({weights or 'random weights'})",
     )

@@ -152,7 +152,7 @@ def best(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(runs: pd.DataFrame, published: tuple[float, float | None]) -> dict[str, Any]:
-    """One line of a table.
+    """One line of a table: mean precision and hit rate, the share of masks with a precision above 1/2 (section 3.3.1).
 
     Each mean is taken over seeds and then over pictures, and the number of its pictures stands beside it. On VOC these
     are pairs, as in the paper. The intervals are over photographs, since the pairs of one are not independent.

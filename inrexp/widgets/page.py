@@ -7,7 +7,8 @@ from typing import Any
 
 from PIL import Image
 
-from inrexp.explanation import Attribution
+from inrexp.attribution import Attribution
+from inrexp.explanation import Explanation
 from inrexp.files import written_whole
 from inrexp.widgets.scene import Scene, fine_crop, scene_of
 
@@ -70,7 +71,8 @@ def write_explanation(
             "larger one may fail it."
         )
     elif not found.explains:
-        star = "The fit failed: its masks explain nothing."
+        failed = isinstance(found, Explanation)
+        star = f"{'The fit failed' if failed else 'The map is constant'}: its masks explain nothing."
     text = (
         f"The network {network} gives {label!r} a probability of {found.unmasked:.2f}. Move the slider: the mask keeps "
         "that share of the picture, everything outside the line is blurred, and p is the probability that is left. "

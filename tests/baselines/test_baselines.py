@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from planted import plant, precision
+from planted import QUICK_FIT, plant, precision
 from torch import nn
 
 from inrexp import methods
@@ -47,6 +47,15 @@ def test_a_constant_map_scales_to_nothing():
     assert flat.mask(threshold=0.2).sum() == 0
 
 
+def test_a_constant_map_explains_nothing_and_has_no_smallest_area():
+    assert ramp().explains
+    assert ramp().smallest_area(0.0) == ramp().searched_areas[0]
+    flat = ramp()
+    flat.saliency = torch.zeros_like(flat.saliency)
+    assert not flat.explains
+    assert flat.smallest_area(0.0) is None
+
+
 def test_a_saliency_map_answers_what_an_explanation_answers():
     planted = plant()
     found = SaliencyMap(
@@ -83,6 +92,9 @@ def test_scores_that_are_no_numbers_or_of_another_size_are_refused():
     found = ramp()
     for bad, word in ((torch.full((1, 1, 10, 10), torch.nan), "NaN"), (torch.ones(1, 1, 7, 7), "interpolate")):
         with pytest.raises(ValueError, match=word):
+            SaliencyMap(bad, image=found.image, target=found.target, classifier=found.classifier, method="x")
+    for bad in (found, found.saliency.numpy()):
+        with pytest.raises(TypeError, match=rf"saliency must be a torch tensor.*{type(bad).__name__}.*its \.saliency"):
             SaliencyMap(bad, image=found.image, target=found.target, classifier=found.classifier, method="x")
 
 
@@ -328,7 +340,7 @@ def test_bad_options_of_rise_are_named(options, word):
 # --- all methods, one call ----------------------------------------------------------------------------------------
 
 SHORT = {
-    "inr": {"steps": 150},
+    "inr": {"preset": QUICK_FIT},
     "extremal_perturbation": {"preset": "extremal_perturbation_quick", "areas": (0.1, 0.2)},
     "grad_cam": {"layer": "norm"},
     "rise": {"masks": 600},
@@ -346,17 +358,3 @@ def test_every_method_points_at_the_planted_patch(name):
     assert found.saliency.shape == (1, 1, *planted.image.shape[-2:])
     assert found.seconds > 0
     assert 0 <= float(found.probability(0.1, cut=0.5)) <= 1
-
-
-def test_a_method_of_ones_own_is_a_function_and_a_line():
-    def left_half(classifier, picture, target=None, *, seed=0, progress=True):
-        image = methods.as_image(classifier, picture)
-        scores = torch.zeros(1, 1, *image.shape[-2:])
-        scores[..., : image.shape[-1] // 2] = 1
-        return methods.saliency_map(scores, classifier, image, classifier.target(target, image), method="left half")
-
-    planted = plant()
-    registry = METHODS | {"left_half": left_half}
-    found = registry["left_half"](planted.classifier, planted.image, 1)
-    assert bool((found.mask(0.5)[..., : planted.image.shape[-1] // 2] == 1).all())
-    assert found.seconds == 0.0

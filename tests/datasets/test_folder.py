@@ -48,6 +48,38 @@ def test_a_folder_s_errors_name_the_file(tmp_path: Path, break_it, error, words)
         load_dataset("folder", tmp_path)
 
 
+def test_all_faults_of_the_names_and_labels_are_told_at_once(tmp_path: Path):
+    for name in ("a", "b", "c"):
+        own(tmp_path, name=name)
+    (tmp_path / "masks/a.png").unlink()
+    (tmp_path / "masks/b.png").unlink()
+    (tmp_path / "pictures/notes.txt").write_text("x")
+    (tmp_path / "labels.csv").write_text("name,target\na,1\nc,1\nc,2\nd,\n")
+    faults = (
+        "two rows for c",
+        "no target in line 5",
+        "no mask at .*a.png",
+        "no mask at .*b.png",
+        "no row for b.jpg",
+        "notes.txt is no picture",
+        "labels.csv names d",
+    )
+    with pytest.raises(ValueError, match="(?s)" + ".*".join(faults)):
+        load_dataset("folder", tmp_path)
+    Image.fromarray(np.eye(SIDE, dtype=np.uint8)).save(tmp_path / "masks/c.png")
+    report = check_data("folder", tmp_path)
+    assert len(report.problems) == len(faults) + 1
+    assert "c.png marks nothing" in report.problems[-1]
+
+
+def test_the_check_names_a_class_that_may_be_misspelled(tmp_path: Path):
+    report = check_data("folder", own(tmp_path, "name,target\na,espreso\n"))
+    assert report.problems == ()
+    assert "a: 'espreso' is a class of neither ImageNet nor VOC; did you mean 'espresso'" in str(report)
+    for known in ("Espresso", "967", "dog"):
+        assert "neither" not in str(check_data("folder", own(tmp_path, f"name,target\na,{known}\n")))
+
+
 def test_a_mask_of_zeros_and_ones_is_refused(tmp_path: Path):
     own(tmp_path, mask=np.eye(SIDE, dtype=np.uint8))
     with pytest.raises(ValueError, match="a.png marks nothing.*largest value is 1"):

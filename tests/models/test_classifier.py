@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
 from planted import Planted
 from torch import nn
 
@@ -114,8 +115,19 @@ def test_labels_that_do_not_fit_the_model_are_refused():
         ({"std": (1, 1, 0)}, ValueError, "std above 0"),
         ({"mean": (0.5,)}, ValueError, "3 numbers"),
         ({"mean": 0.5}, ValueError, "3 numbers"),
+        ({"mean": [float("nan")] * 3}, ValueError, "3 numbers, finite"),
+        ({"std": [float("inf")] * 3}, ValueError, "3 numbers, finite"),
+        ({"mean": "abc"}, ValueError, "3 numbers"),
         ({"mean": (123, 116, 103)}, ValueError, r"mean must lie in \[0, 1\].*divide mean and std by 255"),
         ({"size": 224, "resize": 200}, ValueError, "resize must be at least .* 224 px, got 200"),
+        ({"resize": 0}, ValueError, "resize must be at least .* 224 px, got 0"),
+        ({"resize": 256.0}, TypeError, "whole numbers of px, got size=224, resize=256.0"),
+        ({"size": 0}, ValueError, "size must be one number of px or two, .* got 0"),
+        ({"size": (64, 64, 3)}, ValueError, r"size must be .* got \(64, 64, 3\)"),
+        ({"size": "224"}, TypeError, "whole numbers of px"),
+        ({"interpolation": "foo"}, ValueError, "interpolation must be one of nearest, .* got 'foo'"),
+        ({"labels": "abc"}, TypeError, "labels must be a list of texts, .* got 'abc'"),
+        ({"labels": {0: "cat", 1: "dog"}}, TypeError, "labels must be a list of texts"),
     ],
 )
 def test_a_classifier_with_a_wrong_setting_is_refused(arguments: dict, error: type[Exception], message: str):
@@ -173,6 +185,16 @@ def test_a_label_that_names_two_classes_asks_for_an_index():
         classifier.target("tigercat", IMAGE)
 
 
+def test_a_label_of_digits_is_a_label_before_it_is_an_index():
+    digits = Classifier(Constant(torch.zeros(1, 3)), size=32, labels=["2", "0", "1"])
+    assert digits.target("1", IMAGE) == Target((2,), "1")
+    assert digits.target(1, IMAGE) == Target((1,), "0")
+    with pytest.raises(ValueError, match="target 7 is out of range"):
+        digits.target("7", IMAGE)
+    with pytest.raises(LookupError, match="'--1' is not a label of custom"):
+        digits.target("--1", IMAGE)
+
+
 def test_a_class_counts_once():
     for indices in ((1, 1), ()):
         with pytest.raises(ValueError, match="indices must hold one class or more, each once"):
@@ -215,6 +237,16 @@ def test_prepare_gives_what_the_model_sees():
     assert image.shape == (1, 3, 40, 56)
     assert image.dtype == torch.float32
     assert 0 <= float(image.min()) < float(image.max()) <= 1
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "L", "P", "CMYK"])
+def test_a_picture_that_is_not_rgb_is_sent_to_load_picture(mode: str):
+    classifier, picture = Classifier(nn.Identity(), size=32), Image.new(mode, (48, 40))
+    with pytest.raises(ValueError, match=f"RGB, got mode {mode}: inrexp.load_picture"):
+        classifier.prepare(picture)
+    assert classifier.prepare(load_picture(picture)).shape == (1, 3, 32, 32)
+    with pytest.raises(TypeError, match="picture must be a PIL image, got str: inrexp.load_picture"):
+        classifier.prepare("chelsea")  # type: ignore[arg-type]
 
 
 def test_double_precision_models_get_double_precision_images():
@@ -292,6 +324,9 @@ def test_weights_put_in_place_by_hand_are_found(tmp_path: Path, monkeypatch: pyt
 def test_an_unknown_weights_entry_is_refused():
     with pytest.raises(LookupError, match="resnet18 has no weights 'V9'; it has IMAGENET1K_V1"):
         load_classifier("resnet18", weights="V9", device="cpu")
+    for name in ("lite0", VOC_RESNET):
+        with pytest.raises(LookupError, match="has one set of weights, got 'IMAGENET1K_V2': leave weights out"):
+            load_classifier(name, weights="IMAGENET1K_V2", device="cpu")
 
 
 def test_damaged_packaged_weights_are_refused(monkeypatch: pytest.MonkeyPatch):

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from test_comparison import notebook_13
 from test_run import PLAN, PLANTED, go, masks_in, planted_dataset, rows_in, table
 
+from inrexp.comparison import METHODS, load_methods
 from inrexp.study import cluster
 from inrexp.study.cluster import on_cluster, slurm_cluster
-from inrexp.study.plan import tasks_of
+from inrexp.study.plan import StudyPlan, tasks_of
 
 pytest.importorskip("dask.distributed", reason="no Dask: pip install 'inrexp[cluster]'")
 
@@ -47,6 +49,22 @@ def test_a_worker_killed_midway_changes_nothing_in_the_table(tmp_path: Path, mon
     go(tmp_path / "plain", dataset=dataset)
     assert table(tmp_path / "cluster") == table(tmp_path / "plain")
     assert masks_in(tmp_path / "cluster") == masks_in(tmp_path / "plain")
+
+
+@pytest.mark.slow
+def test_a_method_of_ones_own_travels_to_a_clusters_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(METHODS, "integrated_gradients", None)  # so that it is gone after the test
+    (tmp_path / "mine.py").write_text(notebook_13())
+    load_methods(tmp_path / "mine.py")
+    plan = StudyPlan(
+        dataset="planted",
+        methods=("integrated_gradients",),
+        options={"integrated_gradients": {"steps": 2}},
+        curve_steps=2,
+    )
+    on_one = on_cluster(plan, "local:1", classifier=PLANTED.classifier)
+    dataset = planted_dataset(pictures=1)
+    assert go(tmp_path / "cluster", plan, dataset=dataset, executor=on_one) == {"finished": 1}
 
 
 @dataclass
