@@ -102,7 +102,8 @@ def explain_in_turn(
         for run in unfinished:
             run.ending = Ending("interrupted", during=len(run.found) + 1)
         kept = sum(len(run.found) for run in runs)
-        warnings.warn(f"Interrupted during explanation {rounds}: {kept} finished are kept.", stacklevel=3)
+        where = f"Interrupted during explanation {rounds}"
+        warnings.warn(f"{where}: {kept} finished are kept. The first seed was {problems[0].seed}.", stacklevel=3)
     return [run.result() for run in runs]
 
 

@@ -33,7 +33,7 @@ def start_sources(source: MaskSource, classifier: Classifier, problems: Sequence
     rankings = [
         ranking(one.saliency)
         if config.start == "saliency"
-        else model_ranking(classifier, one.image, one.target, one.baseline, config)
+        else model_ranking(classifier, one.image, one.target, one.baseline, config, seed=one.seed)
         for one in problems
     ]
     if isinstance(source, MaskLattice):
@@ -75,19 +75,26 @@ def ranking(saliency: torch.Tensor) -> torch.Tensor:
 
 
 def model_ranking(
-    classifier: Classifier, image: torch.Tensor, target: Target, baseline: torch.Tensor | None, config: FitConfig
+    classifier: Classifier,
+    image: torch.Tensor,
+    target: Target,
+    baseline: torch.Tensor | None,
+    config: FitConfig,
+    *,
+    seed: int = 0,
 ) -> torch.Tensor | None:
     """GradCAM's ranking of what the baseline leaves, so that the next explanation does not start as the last one.
 
     A model or a picture that GradCAM cannot rank is ranked by its gradient, with a warning.
     image: (1, 3, h, w).  baseline: M^b of eq. 6, (1, 1, h, w), or None.  config: says what stands in its place.
+    seed: of the fit, for the warning alone: Python shows a repeated text only once.
     Returns (1, 1, h, w), or None, with a warning, where the gradient ranks nothing either.
     """
     if baseline is not None:
         outside = classifier.mean_colour.to(image)
         shown = Perturbation(image, config.perturbation, config.blur_sigma, outside=outside)
         image = shown((1 - baseline.to(image))[None])[0]
-    failed = ""
+    failed, fit = "", f"The fit of {target.label!r} (seed {seed})"
     for name, made in RANKERS.items():
         try:
             found = ranking(checked_saliency(made(classifier, image, target), image))
@@ -95,10 +102,10 @@ def model_ranking(
             failed += f"{name} gives no ranking to start from ({error}). "
             continue
         if failed:
-            warnings.warn(f"{failed}The fit starts from the ranking by {name}.", stacklevel=2)
+            warnings.warn(f"{failed}{fit} starts from the ranking by {name}.", stacklevel=2)
         return found
     cure = 'preset="crisp_random" is made for that'
-    warnings.warn(f"{failed}The fit starts at random weights; {cure}.", stacklevel=2)
+    warnings.warn(f"{failed}{fit} starts at random weights; {cure}.", stacklevel=2)
     return None
 
 

@@ -357,7 +357,7 @@ def test_ctrl_c_keeps_what_was_fitted_and_says_so(planted: Planted):
             raise KeyboardInterrupt
 
     config = dataclasses.replace(BRIEF, steps=30)
-    with pytest.warns(UserWarning, match="The fit was interrupted at step 20. What was fitted is kept; 2 not begun"):
+    with pytest.warns(UserWarning, match="interrupted at step 20. What was fitted is kept; 2 not begun. The last seed was 3"):
         kept = fit(planted.classifier, problems, config, max_batch=4, progress=False, callback=stop_in_the_second_group)
     assert [str(one.outcome) for one in kept] == ["finished"] * 2 + ["interrupted at step 20"] * 2
     assert [len(one.history["loss"]) for one in kept] == [30, 30, 20, 20]
@@ -406,7 +406,7 @@ def test_a_fit_that_turns_nan_keeps_its_last_good_state_and_harms_no_other(plant
     config = dataclasses.replace(QUICK_FIT, steps=30)
     sane = fit(planted.classifier, problems, config, progress=False)
     broken = Classifier(Breaks(planted.classifier.model, 1, 17), mean=[0.5] * 3, std=[1.0] * 3, size=112)
-    with pytest.warns(FitFailed, match=r"The fit of 'stripes' \(number 1 of the batch\) diverged at step 17"):
+    with pytest.warns(FitFailed, match=r"The fit of 'stripes' \(seed 1, number 1 of the batch\) diverged at"):
         fitted = fit(broken, problems, config, progress=False)
     assert [str(one.outcome) for one in fitted] == ["finished", "diverged at step 17", "finished"]
     assert same(fitted[0], sane[0])
@@ -431,7 +431,7 @@ def test_a_model_without_gradients_is_refused(planted: Planted):
 def test_a_learning_rate_far_too_large_is_said_so(planted: Planted):
     problem = Problem(planted.image, STRIPES, 1)
     for lr, ending in ((0.1, "collapsed to"), (10.0, "collapsed to"), (1e30, "diverged at step")):
-        with pytest.warns(FitFailed, match=f"The fit of 'stripes' {ending}"):
+        with pytest.warns(FitFailed, match=rf"The fit of 'stripes' \(seed 1\) {ending}"):
             (one,) = fit(
                 planted.classifier,
                 [problem],
@@ -451,6 +451,16 @@ def test_what_collapsed_says_which_way_and_leaves_its_neighbours_alone(planted: 
     assert one.outcome.failed
     (sound,) = fit(planted.classifier, [Problem(planted.image, STRIPES)], BRIEF, progress=False)
     assert sound.outcome == Outcome()
+
+
+def test_a_second_fit_that_fails_is_said_too(planted: Planted):
+    """Python shows a warning of one text and one place once; each fit's text names its seed."""
+    stuck = dataclasses.replace(QUICK_FIT, steps=3, source=dataclasses.replace(QUICK_FIT.source, bias=100.0))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        for seed in (0, 1, 1):
+            fit(planted.classifier, [Problem(planted.image, STRIPES, seed)], stuck, progress=False)
+    assert [str(one.message)[:32] for one in said] == [f"The fit of 'stripes' (seed {seed}) co" for seed in (0, 1)]
 
 
 def test_all_fits_diverged_ends_early(planted: Planted):
