@@ -174,7 +174,7 @@ def explain_many(
     shared = {"n": n, "rules": rules, "initial": initial, "progress": progress, "callback": callback}
     made = None if first is None else [first]
     if joint:
-        check_first(made, [problem], config, alone=False)
+        check_first(made, classifier, [problem], config, alone=False)
         return explain_jointly(classifier, problem, config, **shared)  # type: ignore[arg-type]
     return explain_in_turn(classifier, [problem], config, first=made, **shared)[0]  # type: ignore[arg-type]
 

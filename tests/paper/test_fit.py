@@ -50,8 +50,8 @@ def test_wrong_problems_are_refused(planted: Planted):
     one = Problem(planted.image, STRIPES)
     with pytest.raises(ValueError, match="problems must hold at least one Problem, got none"):
         fit(planted.classifier, [], BRIEF)
-    with pytest.raises(ValueError, match="max_batch must be 1 picture or more, got 0"):
-        fit(planted.classifier, [one], BRIEF, max_batch=0)
+    with pytest.raises(ValueError, match="max_batch must hold the 2 masks that a problem shows in each step, got 1"):
+        fit(planted.classifier, [one], BRIEF, max_batch=1)
     with pytest.raises(ValueError, match="problems must have images of one size"):
         fit(planted.classifier, [one, Problem(planted.image[..., :56], STRIPES)], BRIEF)
     with pytest.raises(ValueError, match=r"images \(1, 3, h, w\), got \(2, 3, 112, 112\)"):
