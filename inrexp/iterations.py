@@ -17,7 +17,7 @@ from inrexp.paper.inr import MaskField
 from inrexp.paper.masks import MaskSource
 from inrexp.paper.presets import named
 from inrexp.paper.settings import FieldSettings, FitConfig
-from inrexp.paper.smallest_area import checked_threshold
+from inrexp.paper.smallest_area import checked_cut, checked_threshold
 
 BASELINE_AREAS = ("smallest", "largest")
 NumberedCallback = Callable[[int, int, dict[str, float], MaskSource], None]
@@ -43,6 +43,8 @@ class Rules:
             raise ValueError(f"baseline_area must be one of {BASELINE_AREAS} or a number, got {self.baseline_area!r}")
         if self.threshold is not None:
             checked_threshold(self.threshold)
+        if self.cut is not None:
+            checked_cut(self.cut)
 
     def area_of(self, explanation: Explanation, smallest: float | None) -> float:
         """The area of M^n, given its a*."""

@@ -235,6 +235,7 @@ def test_several_pictures_advance_together_as_they_would_alone(planted_pair):
         ({"baseline_area": "middle"}, "baseline_area must be"),
         ({"baseline_area": 0.3}, "fitted range"),
         ({"threshold": 2.0}, "threshold must be"),
+        ({"cut": 2.0}, r"cut must be a level in \[0, 1\), above which a mask becomes 1, got 2.0"),
         ({"initial": torch.zeros(1, 1, 8, 8)}, "initial must be masks"),
         ({"initial": 2 * torch.ones(1, 1, 112, 112)}, r"\[0, 1\]"),
     ],

@@ -107,12 +107,43 @@ def test_sigmoid_heads_count_by_their_mean():
 
 
 @pytest.mark.parametrize(("kind", "share"), [("log_probability", 1), ("probability_and_log", 1 / 8)])
-def test_the_logarithm_of_almost_nothing_still_has_a_gradient(kind: str, share: float):
-    scores = torch.tensor([[200.0, 0.0]], requires_grad=True)
-    found = reward(scores, torch.tensor([[0.0, 1.0]]), kind)
+@pytest.mark.parametrize(("activation", "pair"), [("softmax", (200.0, 0.0)), ("sigmoid", (3.0, -200.0))])
+def test_the_logarithm_of_almost_nothing_still_has_a_gradient(activation: str, pair: tuple, kind: str, share: float):
+    scores = torch.tensor([pair], requires_grad=True)
+    found = reward(scores, torch.tensor([[0.0, 1.0]]), kind, activation)
     found.sum().backward()
     assert found.item() == pytest.approx(-200 * share)
     assert float(scores.grad[0, 1]) == pytest.approx(share)
+
+
+def test_the_logarithm_of_sigmoids_is_continuous_where_it_is_taken_another_way():
+    around = torch.linspace(-72, -66, 13, dtype=torch.float64)  # sigmoid(-69) is 1e-30
+    scores = torch.stack([torch.zeros_like(around), around, around - 1], 1)
+    wanted = around + math.log((1 + math.exp(-1)) / 2)
+    found = reward(scores, torch.tensor([[0.0, 1.0, 1.0]]).expand(13, -1).double(), "log_probability", "sigmoid")
+    assert torch.allclose(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"kind": "accuracy"}, "kind must be one of .* got 'accuracy'"),
+        ({"activation": "tanh"}, "activation must be one of .* got 'tanh'"),
+        ({"kind": "score", "activation": "none"}, "activation must be one of"),
+    ],
+)
+def test_a_wrong_word_is_refused_by_name(words: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        reward(SCORES, SECOND, **words)
+    masks = mask_of(1, 0, 0, 0).expand(2, -1, -1, -1)
+    with pytest.raises(ValueError, match=message):
+        loss(SCORES, SECOND, masks, area(0.25, 0.25), **words)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, math.nan])
+def test_an_area_that_is_no_fraction_is_refused(wrong: float):
+    with pytest.raises(ValueError, match=r"area must lie in \[0, 1\] .* got \[0.25, "):
+        area_penalty(mask_of(1, 0, 0, 0).expand(2, -1, -1, -1), area(0.25, wrong))
 
 
 def test_beside_p_the_logarithm_leads_where_p_is_small_and_p_where_the_class_can_be_won():
