@@ -60,8 +60,8 @@ def checked_saliency(saliency: torch.Tensor, image: torch.Tensor) -> torch.Tenso
 def ranking(saliency: torch.Tensor) -> torch.Tensor:
     """Share of the pixels that come before, in [0, 1): the mask of the top a of them is where it is below a.
 
-    saliency: (1, 1, h, w), unbounded.  Higher scores come first, and of equal ones the upper left. The lowest, often
-        the many zeros of a map, come by what is near, so that masks grow around what the map names.
+    saliency: (1, 1, h, w), unbounded.  Higher scores come first, and of equal ones the upper left. Pixels of the lowest
+        score, often most of a map's, come in the order of the scores around them: large masks then surround small ones.
     """
     saliency = saliency.to(torch.promote_types(saliency.dtype, torch.float32))  # bfloat16 cannot count the pixels
     low, high = saliency.aminmax()

@@ -357,7 +357,9 @@ def test_ctrl_c_keeps_what_was_fitted_and_says_so(planted: Planted):
             raise KeyboardInterrupt
 
     config = dataclasses.replace(BRIEF, steps=30)
-    with pytest.warns(UserWarning, match="interrupted at step 20. What was fitted is kept; 2 not begun. The last seed was 3"):
+    with pytest.warns(
+        UserWarning, match="interrupted at step 20. What was fitted is kept; 2 not begun. The last seed was 3"
+    ):
         kept = fit(planted.classifier, problems, config, max_batch=4, progress=False, callback=stop_in_the_second_group)
     assert [str(one.outcome) for one in kept] == ["finished"] * 2 + ["interrupted at step 20"] * 2
     assert [len(one.history["loss"]) for one in kept] == [30, 30, 20, 20]
