@@ -250,12 +250,6 @@ def test_a_lattice_cannot_give_several(planted_pair):
         many(planted_pair, PRESETS["extremal_perturbation"])
 
 
-def test_a_baseline_of_another_size_is_refused(planted_pair):
-    problem = Problem(planted_pair.image, Target((1,), "stripes"), 0, torch.zeros(1, 1, 8, 8))
-    with pytest.raises(ValueError, match="baseline must be a mask"):
-        fit(planted_pair.classifier, [problem], SHORT, progress=False)
-
-
 @pytest.mark.slow
 def test_the_joint_variant_finds_both_patches(planted_pair):
     """Of seeds 0 to 4 all but seed 0 part them; that one's first mask holds both, and nothing is left to find."""

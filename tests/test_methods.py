@@ -203,16 +203,14 @@ def test_a_fifth_of_the_picture_is_an_espresso_to_lite0_and_its_blur_is_not():
 
 
 def test_another_dice_weight_is_the_one_at_the_end_and_grows_as_the_presets_does(planted: Planted):
-    def weight(preset: str, wanted: float) -> Growth:
-        asked = {"preset": preset, "steps": 1, "n": 1, "dice_weight": wanted, "progress": False}
+    def weight(usual: Growth, wanted: float) -> Growth:
+        preset = dataclasses.replace(QUICK_FIT, steps=1, dice_weight=usual)
+        asked = {"preset": preset, "n": 1, "dice_weight": wanted, "progress": False}
         return inrexp.explain_many(planted.classifier, planted.image, 1, **asked)[0].config.dice_weight
 
-    usual = inrexp.PRESETS["draft"].dice_weight
-    assert usual.end is not None
-    grown = weight("draft", 2 * usual.end)
-    assert (grown.start, grown.end, grown.until) == pytest.approx((2 * usual.start, 2 * usual.end, usual.until))
-    assert weight("draft", 0) == Growth(0.0)
-    assert weight("paper_lattice", 5) == Growth(5.0)
+    assert weight(Growth(0.5, 4.0, until=0.6), 8.0) == Growth(1.0, 8.0, until=0.6)
+    assert weight(Growth(0.5, 4.0, until=0.6), 0) == Growth(0.0)
+    assert weight(Growth(1.0), 5) == Growth(5.0)
 
 
 @pytest.mark.parametrize("wanted", [-1.0, float("nan"), float("inf")])

@@ -180,15 +180,6 @@ def test_a_problem_taken_out_is_a_copy_with_its_own_precision():
         assert float(next(single.parameters()).detach().abs().sum()) > 0
 
 
-def test_several_outputs_stand_side_by_side():
-    field = small((56, 56), [0, 1], outputs=3)
-    areas = torch.tensor([[0.03, 0.1], [0.2, 0.05]])
-    masks = field(areas)
-    assert masks.shape == (2, 6, 1, 56, 56)
-    for index in range(3):
-        assert torch.allclose(field.output(index)(areas), masks[:, index::3], atol=1e-6)
-
-
 def test_a_starting_bias_moves_the_mask():
     low, middle, high = (small((56, 56), [0], bias=b).values(AREAS).mean().item() for b in (-2.0, 0.0, 2.0))
     assert low < 0.25 < middle < 0.75 < high
