@@ -17,7 +17,7 @@ from inrexp.paper.inr import MaskField
 from inrexp.paper.masks import MaskSource
 from inrexp.paper.presets import named
 from inrexp.paper.settings import FieldSettings, FitConfig
-from inrexp.paper.smallest_area import checked_threshold
+from inrexp.paper.smallest_area import checked_cut, checked_threshold
 
 BASELINE_AREAS = ("smallest", "largest")
 NumberedCallback = Callable[[int, int, dict[str, float], MaskSource], None]
@@ -43,6 +43,8 @@ class Rules:
             raise ValueError(f"baseline_area must be one of {BASELINE_AREAS} or a number, got {self.baseline_area!r}")
         if self.threshold is not None:
             checked_threshold(self.threshold)
+        if self.cut is not None:
+            checked_cut(self.cut)
 
     def area_of(self, explanation: Explanation, smallest: float | None) -> float:
         """The area of M^n, given its a*."""
@@ -73,7 +75,7 @@ def explain_in_turn(
     """
     rules = rules or Rules()
     _check(n, rules, config)
-    check_first(first, problems, config, alone=initial is None)
+    check_first(first, classifier, problems, config, alone=initial is None)
     runs = [_Run(classifier, problem, config, initial, rules) for problem in problems]
     rounds = 0
 
@@ -102,7 +104,8 @@ def explain_in_turn(
         for run in unfinished:
             run.ending = Ending("interrupted", during=len(run.found) + 1)
         kept = sum(len(run.found) for run in runs)
-        warnings.warn(f"Interrupted during explanation {rounds}: {kept} finished are kept.", stacklevel=3)
+        where = f"Interrupted during explanation {rounds}"
+        warnings.warn(f"{where}: {kept} finished are kept. The first seed was {problems[0].seed}.", stacklevel=3)
     return [run.result() for run in runs]
 
 
@@ -182,7 +185,8 @@ def explain_jointly(
 
     The fit starts at random weights: outputs that start from one ranking would end at one mask.
     A step sees n masks of one area, so it costs n classifier passes. The result is in the order of a*, then of
-    probability. An interrupted fit is kept as it stands, as in `explain`; each explanation's outcome says so.
+    probability. `rules.stop` has no effect, since the one fit gives all n masks. An interrupted fit is kept as it
+    stands, as in `explain`: the ending and each explanation's outcome say so.
     """
     rules = rules or Rules()
     _check(n, rules, config)
@@ -191,7 +195,9 @@ def explain_jointly(
     joint = dataclasses.replace(config, source=dataclasses.replace(config.source, outputs=n))
     run = _Run(classifier, problem, joint, initial, dataclasses.replace(rules, stop=False))
     numbered = None if callback is None else (lambda step, report, source: callback(1, step, report, source))
-    (fitted,) = fit(classifier, [run.problem], joint, max_batch=max(64, n), progress=progress, callback=numbered)
+    (fitted,) = fit(
+        classifier, [run.problem], joint, max_batch=joint.masks_per_step, progress=progress, callback=numbered
+    )
     assert isinstance(fitted.source, MaskField)
     found = []
     for index in range(n):
@@ -202,6 +208,8 @@ def explain_jointly(
         found.append((smallest or 1.0, -kept, index, one))
     for *_, one in sorted(found):
         run.take(one)
+    if fitted.outcome.kind == "interrupted":
+        run.ending = Ending("interrupted", during=1)
     return run.result("joint")
 
 
@@ -216,23 +224,32 @@ def _check(n: int, rules: Rules, config: FitConfig) -> None:
 
 
 def check_first(
-    first: Sequence[Explanation] | None, problems: Sequence[Problem], config: FitConfig, *, alone: bool
+    first: Sequence[Explanation] | None,
+    classifier: Classifier,
+    problems: Sequence[Problem],
+    config: FitConfig,
+    *,
+    alone: bool,
 ) -> None:
-    """Raises ValueError for first explanations that a run would not have fitted itself.
+    """Raises ValueError for first explanations that a run would not have fitted itself, or not to the end.
 
+    classifier: the very object that was explained; of a saved explanation the one that `Explanation.load` was given.
     alone: whether its first fit is that of `explain`, with no mask before it and none beside it.
     """
     if first is None:
         return
     if not alone:
         raise ValueError("first must be None where initial or joint is given: their first fit is another one")
+    wanted = "first must be what explain gives for the same classifier, picture, target, preset and seed"
     for one, problem in zip(first, problems, strict=True):
         same = {
-            "picture": torch.equal(one.image, problem.image),
+            "classifier": one.classifier is classifier,
+            "picture": torch.equal(one.image.to(problem.image), problem.image),
             "target": one.target == problem.target,
             "preset": one.config == config,
             "seed": one.seed == problem.seed,
         }
         if differs := [name for name, holds in same.items() if not holds]:
-            wanted = "first must be what explain gives for the same picture, target, preset and seed"
             raise ValueError(f"{wanted}; another {differs[0]} came")
+        if one.outcome.kind == "interrupted":
+            raise ValueError(f"{wanted}; a fit that was {one.outcome} came")

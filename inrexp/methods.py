@@ -3,8 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
-from numbers import Integral
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -22,6 +21,7 @@ from inrexp.paper.fit import Callback, Problem, fit
 from inrexp.paper.presets import DEFAULT, EXTREMAL_PERTURBATION, RANDOM, named, with_steps
 from inrexp.paper.settings import FitConfig, Growth, LatticeSettings
 from inrexp.saliency import SaliencyMap
+from inrexp.seeds import checked_seed
 
 Picture = str | Path | Image.Image | torch.Tensor
 Wanted = int | str | Sequence[int] | Target | None  # what to explain, as `Classifier.target` takes it
@@ -59,17 +59,21 @@ def explain(
 ) -> Explanation:
     """The paper's method on one picture: an INR fitted to eq. 2, one mask for every area (section 3.1).
 
-    target: class index, label, several indices, or None for the top-1 class.  steps: other than the preset's.
+    picture: a path, a packaged picture's name, a PIL picture, or an image (1, 3, h, w) in [0, 1].
+    target: class index, label, several indices, or None for the top-1 class.
+    preset: a name in `presets.PRESETS`, or settings of one's own.  steps: other than the preset's.
+    seed: of the weights and of the areas drawn; one seed gives one result on one machine.
     saliency: scores (1, 1, h, w) of any method, whose ranking the field starts from instead of the preset's start.
     callback: called every few steps with (step, {"loss", "probability"}, source); it may raise `Cancelled`.
-    Ctrl-C and `Cancelled` keep what was fitted so far; the explanation's outcome says so.
+    Returns the masks of every area in range, with a*. Ctrl-C and `Cancelled` keep what was fitted so far, and a fit
+    that failed warns; the outcome says so.  Raises TypeError, ValueError or LookupError for an argument, by its name.
     """
     return explain_batch(
         classifier,
         [picture],
         [target],
         preset=preset,
-        seeds=seed,
+        seeds=checked_seed(seed),
         steps=steps,
         saliencies=None if saliency is None else [saliency],
         progress=progress,
@@ -96,17 +100,22 @@ def explain_batch(
     targets: None explains each picture's top-1 class.
     max_batch: pictures in one classifier pass, which bounds memory.
     Returns one explanation for each entry, in their order; after Ctrl-C or `Cancelled` those that were begun.
-    Raises ValueError for lists of different lengths.
+    Raises ValueError for lists of different lengths, TypeError for what is no list and for a seed that is not whole.
     """
     if isinstance(pictures, str | Path | Image.Image | torch.Tensor):
         raise TypeError(f"pictures must be a list of pictures, got {type(pictures).__name__}: [picture] for one")
+    if not isinstance(seeds, Iterable):
+        seeds = [checked_seed(seeds, "seeds")]
+    for name, given in (("targets", targets), ("seeds", seeds)):
+        if isinstance(given, str) or not isinstance(given, Iterable | None):
+            raise TypeError(f"{name} must be a list with one entry an explanation, got {given!r}: [{given!r}] for one")
     config = with_steps(named(preset), steps)
     if saliencies is not None:
         config = named(dataclasses.replace(config, start="saliency"))
     listed: dict[str, list] = {
         "pictures": list(pictures),
         "targets": [None] if targets is None else list(targets),
-        "seeds": [seeds] if isinstance(seeds, Integral) else list(seeds),  # type: ignore[arg-type]
+        "seeds": [checked_seed(one, "seeds") for one in seeds],
         "saliencies": [None] if saliencies is None else list(saliencies),
     }
     count = max(len(entries) for entries in listed.values())
@@ -118,7 +127,7 @@ def explain_batch(
     images = {id(one): as_image(classifier, one) for one in listed["pictures"]}  # one read for a picture that repeats
     for picture, wanted, seed, saliency in zip(*listed.values(), strict=True):
         image = images[id(picture)]
-        problems.append(Problem(image, classifier.target(wanted, image), int(seed), saliency=saliency))
+        problems.append(Problem(image, classifier.target(wanted, image), seed, saliency=saliency))
     fitted = fit(classifier, problems, config, max_batch=max_batch, progress=progress, callback=callback)
     return [
         Explanation.of_fit(one, classifier, problem.image, problem.target, config, problem.seed)
@@ -158,8 +167,8 @@ def explain_many(
         rest of the picture. "largest" is the range's end, which leaves less; a number is that area for every one.
     threshold: Phi_0 (default: half of the unmasked probability).  cut: judge masks cut to 0/1 there.
     joint: n masks from one fit instead, beyond the paper; see `iterations.explain_jointly`.
-    stop: end at the first explanation that adds nothing which keeps the class at any area in range. It is judged
-        without what the earlier masks cover, and it is in the result, marked as none.
+    stop: end after the first explanation that adds nothing: without what the earlier masks cover, its mask keeps the
+        class at no area in range. It is in the result too, marked as none. A `joint` run always gives all n.
     callback: called with (number, step, {"loss", "probability"}, source); it may raise `Cancelled`.
     Ctrl-C and `Cancelled` keep the finished explanations.
     Raises ValueError for a `first` of another fit, or one beside `initial` or `joint`.
@@ -170,11 +179,11 @@ def explain_many(
     config = with_steps(config, steps)
     rules = Rules(baseline_area, threshold, cut, stop)
     image = as_image(classifier, picture)
-    problem = Problem(image, classifier.target(target, image), seed)
+    problem = Problem(image, classifier.target(target, image), checked_seed(seed))
     shared = {"n": n, "rules": rules, "initial": initial, "progress": progress, "callback": callback}
     made = None if first is None else [first]
     if joint:
-        check_first(made, [problem], config, alone=False)
+        check_first(made, classifier, [problem], config, alone=False)
         return explain_jointly(classifier, problem, config, **shared)  # type: ignore[arg-type]
     return explain_in_turn(classifier, [problem], config, first=made, **shared)[0]  # type: ignore[arg-type]
 
@@ -266,15 +275,7 @@ def rise(
     wanted = classifier.target(target, image)
     begun = time.perf_counter()
     saliency = rise_map(
-        classifier,
-        image,
-        wanted,
-        masks=masks,
-        cells=cells,
-        keep=keep,
-        seed=seed,
-        batch=batch,
-        progress=progress,
+        classifier, image, wanted, masks=masks, cells=cells, keep=keep, seed=seed, batch=batch, progress=progress
     )
     return saliency_map(saliency, classifier, image, wanted, method="rise", seed=seed, begun=begun)
 

@@ -1,9 +1,19 @@
 """Random streams from a seed: each use has a generator of its own, and seeds beyond 32 bits count whole."""
 
+import operator
+
 import numpy as np
 import torch
 
 STREAMS = ("weights", "areas", "start", "masks")
+
+
+def checked_seed(seed: object, name: str = "seed") -> int:
+    """A seed as an int.  Raises TypeError, by the argument's name, for what is no whole number."""
+    try:
+        return operator.index(seed)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise TypeError(f"{name} must be a whole number, got {seed!r}") from error
 
 
 def generator(seed: int, stream: str) -> torch.Generator:

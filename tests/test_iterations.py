@@ -1,5 +1,6 @@
 """Algorithm 1 on a picture with two patches, either of which is enough; the joint variant."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -87,6 +88,21 @@ def test_a_first_explanation_of_another_picture_or_class_is_refused(planted_pair
     second = explain(planted_pair.classifier, image, 2, preset=SHORT, progress=False)
     with pytest.raises(ValueError, match="another target came"):
         many(planted_pair, SHORT, first=second)
+
+
+def test_a_first_explanation_of_another_classifier_or_cut_short_is_refused(planted_pair):
+    def cancel(*_):
+        raise Cancelled
+
+    image, target, config = planted_pair.image, planted_pair.target, dataclasses.replace(SHORT, steps=11)
+    whole = explain(planted_pair.classifier, image, target, preset=config, progress=False)
+    other = copy.copy(planted_pair.classifier)
+    with pytest.raises(ValueError, match="same classifier, picture, .*; another classifier came"):
+        explain_many(other, image, target, preset=config, first=whole)
+    with pytest.warns(UserWarning, match="interrupted at step 10"):
+        begun = explain(planted_pair.classifier, image, target, preset=config, progress=False, callback=cancel)
+    with pytest.raises(ValueError, match="a fit that was interrupted at step 10 came"):
+        many(planted_pair, config, first=begun)
 
 
 def test_the_loss_with_a_baseline_is_the_loss_without_plus_the_weighted_dice_term(planted_pair):
@@ -219,6 +235,7 @@ def test_several_pictures_advance_together_as_they_would_alone(planted_pair):
         ({"baseline_area": "middle"}, "baseline_area must be"),
         ({"baseline_area": 0.3}, "fitted range"),
         ({"threshold": 2.0}, "threshold must be"),
+        ({"cut": 2.0}, r"cut must be a level in \[0, 1\), above which a mask becomes 1, got 2.0"),
         ({"initial": torch.zeros(1, 1, 8, 8)}, "initial must be masks"),
         ({"initial": 2 * torch.ones(1, 1, 112, 112)}, r"\[0, 1\]"),
     ],
@@ -231,12 +248,6 @@ def test_bad_input_is_named(planted_pair, options, message):
 def test_a_lattice_cannot_give_several(planted_pair):
     with pytest.raises(ValueError, match="need a field"):
         many(planted_pair, PRESETS["extremal_perturbation"])
-
-
-def test_a_baseline_of_another_size_is_refused(planted_pair):
-    problem = Problem(planted_pair.image, Target((1,), "stripes"), 0, torch.zeros(1, 1, 8, 8))
-    with pytest.raises(ValueError, match="baseline must be a mask"):
-        fit(planted_pair.classifier, [problem], SHORT, progress=False)
 
 
 @pytest.mark.slow
@@ -256,6 +267,18 @@ def test_joint_explanations_are_ordinary_ones(planted_pair, tmp_path):
     again = Explanations.load(found.save(tmp_path / "joint"), classifier=planted_pair.classifier)
     assert torch.equal(again.masks(), found.masks())
     assert again.way == "joint"
+
+
+def test_a_joint_run_that_was_interrupted_says_so_and_keeps_all_masks(planted_pair):
+    def cancel(*_):
+        raise Cancelled
+
+    with pytest.warns(UserWarning, match="interrupted at step 10"):
+        found = many(planted_pair, dataclasses.replace(SHORT, steps=11), n=2, joint=True, callback=cancel)
+    assert found.ending == Ending("interrupted", during=1)
+    assert [str(one.outcome) for one in found] == ["interrupted at step 10"] * 2
+    whole = many(planted_pair, SHORT, n=2, joint=True, stop=True, threshold=1.0)  # nothing keeps the class: no stop
+    assert (len(whole), whole.ending) == (2, Ending())
 
 
 def test_a_joint_fit_starts_at_random_weights_and_says_so(planted_pair):

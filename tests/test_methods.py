@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -83,6 +84,35 @@ def test_other_steps_than_the_presets(planted: Planted):
 def test_a_batch_is_a_list(planted: Planted):
     with pytest.raises(TypeError, match=r"pictures must be a list of pictures, got str: \[picture\] for one"):
         inrexp.explain_batch(planted.classifier, "coffee")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"targets": "12"}, r"targets must be a list with one entry an explanation, got '12': \['12'\] for one"),
+        ({"targets": 1}, r"targets must be a list .* got 1: \[1\] for one"),
+        ({"seeds": "12"}, "seeds must be a list .* got '12'"),
+        ({"seeds": [0.5, 1.9]}, "seeds must be a whole number, got 0.5"),
+        ({"seeds": 1.5}, "seeds must be a whole number, got 1.5"),
+        ({"seeds": None}, "seeds must be a whole number, got None"),
+    ],
+)
+def test_entries_of_a_batch_are_not_read_as_something_else(planted: Planted, given: dict, message: str):
+    with pytest.raises(TypeError, match=message):
+        explain_batch(planted.classifier, [planted.image], **given, preset=BRIEF)
+
+
+@pytest.mark.parametrize("seed", [1.5, None, "1"])
+def test_a_seed_that_is_not_whole_is_refused_by_name(planted: Planted, seed: object):
+    for call in (explain, inrexp.explain_many):
+        with pytest.raises(TypeError, match=f"^seed must be a whole number, got {seed!r}"):
+            call(planted.classifier, planted.image, preset=BRIEF, seed=seed)
+
+
+def test_seeds_may_be_numpy_s(planted: Planted):
+    seeds = np.array([3, 4])
+    found = explain_batch(planted.classifier, [planted.image], seeds=seeds, preset=BRIEF, progress=False)
+    assert [(one.seed, type(one.seed)) for one in found] == [(3, int), (4, int)]
 
 
 def test_two_runs_with_one_seed_agree_and_another_seed_does_not(planted: Planted):
@@ -172,22 +202,15 @@ def test_a_fifth_of_the_picture_is_an_espresso_to_lite0_and_its_blur_is_not():
     assert float(found.probability(0.2)) > float(found.probability_of_mask(torch.zeros(1, 1, 224, 224))) + 0.3
 
 
-def test_the_readmes_names_are_there():
-    for name in inrexp.__all__:
-        assert hasattr(inrexp, name)
-
-
 def test_another_dice_weight_is_the_one_at_the_end_and_grows_as_the_presets_does(planted: Planted):
-    def weight(preset: str, wanted: float) -> Growth:
-        asked = {"preset": preset, "steps": 1, "n": 1, "dice_weight": wanted, "progress": False}
+    def weight(usual: Growth, wanted: float) -> Growth:
+        preset = dataclasses.replace(QUICK_FIT, steps=1, dice_weight=usual)
+        asked = {"preset": preset, "n": 1, "dice_weight": wanted, "progress": False}
         return inrexp.explain_many(planted.classifier, planted.image, 1, **asked)[0].config.dice_weight
 
-    usual = inrexp.PRESETS["draft"].dice_weight
-    assert usual.end is not None
-    grown = weight("draft", 2 * usual.end)
-    assert (grown.start, grown.end, grown.until) == pytest.approx((2 * usual.start, 2 * usual.end, usual.until))
-    assert weight("draft", 0) == Growth(0.0)
-    assert weight("paper_lattice", 5) == Growth(5.0)
+    assert weight(Growth(0.5, 4.0, until=0.6), 8.0) == Growth(1.0, 8.0, until=0.6)
+    assert weight(Growth(0.5, 4.0, until=0.6), 0) == Growth(0.0)
+    assert weight(Growth(1.0), 5) == Growth(5.0)
 
 
 @pytest.mark.parametrize("wanted", [-1.0, float("nan"), float("inf")])

@@ -28,7 +28,8 @@ def algorithm_1(
     masks = [[_initial(problem)] for problem in problems]  # M^0
     going = list(range(len(problems)))
     for n in range(1, N + 1):  # line 1
-        total = [torch.cat(masks[index]).sum(0, keepdim=True) for index in going]  # line 2: M^b = sum of M^i
+        # line 2: M^b = sum of M^i, i = 0 to n - 1; the paper's sum ends at n, but M^n is only made in line 5
+        total = [torch.cat(masks[index]).sum(0, keepdim=True) for index in going]
         baseline = [one.clamp(0, 1) for one in total]  # line 3
         fresh = [  # line 4: train the network from scratch, with a seed of its own
             dataclasses.replace(problems[index], seed=seed_of(problems[index].seed, n), baseline=_or_none(one))

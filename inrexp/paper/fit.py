@@ -85,14 +85,16 @@ def fit(
             stopped = "interrupted"
         if stopped:
             kept = f"What was fitted is kept; {len(problems) - len(fitted)} not begun."
-            warnings.warn(f"The fit was {stopped}. {kept}", stacklevel=2)
+            seed = problems[len(fitted) - 1].seed  # Python shows a text of one place once
+            warnings.warn(f"The fit was {stopped}. {kept} The last seed was {seed}.", stacklevel=2)
             break
     for index, (one, problem) in enumerate(zip(fitted, problems, strict=False)):
         if one.outcome.failed:
             cures = {"diverged": "Try a smaller learning rate (FitConfig.descent)"}
             cure = cures.get(one.outcome.kind, "Try another seed, or more steps if they were cut down")
-            which = f" (number {index} of the batch)" if len(problems) > 1 else ""
-            warnings.warn(f"The fit of {problem.target.label!r}{which} {one.outcome}. {cure}.", FitFailed, stacklevel=2)
+            which = f"seed {problem.seed}" + (f", number {index} of the batch" if len(problems) > 1 else "")
+            what = f"The fit of {problem.target.label!r} ({which})"
+            warnings.warn(f"{what} {one.outcome}. {cure}.", FitFailed, stacklevel=2)
     return fitted
 
 

@@ -46,7 +46,7 @@ class FourierFeatures(nn.Module):
         return self.B.shape[2] * (1 if self.raw else 2)
 
     def forward(self, points: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
-        """points: (n, 2) in [0, 1].  conditions: (p, k) in [0, 1].  Returns (p, k * n, width)."""
+        """points: (n, 2), in [0, 1] within the picture.  conditions: (p, k) in [0, 1].  Returns (p, k * n, width)."""
         space = points @ self.B[:, :2]  # (p, n, f)
         phase = space[:, None] + conditions[..., None, None] * self.B[:, 2][:, None, None]  # (p, k, n, f)
         phase = phase.flatten(1, 2)
@@ -145,10 +145,14 @@ class MaskField(MaskSource):
         settings = dataclasses.replace(self.settings, grid="pixel")
         other = MaskField(self.size, [0] * len(self.encode.B), settings, area_range=self.area_range)
         other.to(self.encode.B).load_state_dict(self.state_dict())
+        other.hard = self.hard
         return other
 
     def _points(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """y and x in [0, 1] of the grid's rows and columns, at the centres of its cells."""
+        """y and x of the grid's rows and columns, at the centres of its cells; 0 and 1 are the picture's edges.
+
+        Cells of 7 px may reach past a picture whose side is no multiple of 7, so the last centre may lie beyond 1.
+        """
         grid = self.settings.grid
         if grid == "pixel":
             return tuple((torch.arange(side) + 0.5) / side for side in self.size)  # type: ignore[return-value]

@@ -1,8 +1,11 @@
 """The loss (eqs. 2 and 6) and its terms: the reward of what is preserved, the area penalty (eq. 3), the overlap."""
 
 import torch
+import torch.nn.functional as F
 
 REWARDS = ("probability", "log_probability", "probability_and_log", "score")
+ACTIVATIONS = ("softmax", "sigmoid")
+LEAST = 1e-30  # of a mean of sigmoids, whose logarithm is taken directly above it and from log-sigmoids below
 LOG_SHARE = 1 / 8  # of log p beside p: its gradient is the larger one where p is below 1/8
 
 
@@ -28,7 +31,7 @@ def loss(
     area_weight, dice_weight: lambda_r and lambda_d, 1 in section 3.4.  baseline: M^b, (n, 1, h, w).
     kind, activation: as for `reward`.
     ranked: (n, 1, ...), the values that the area penalty sorts where they are not the mask's own pixels.
-    Returns (n,).
+    Returns (n,).  Raises ValueError for a wrong `kind`, `activation` or area.
     """
     value = area_weight * area_penalty(mask if ranked is None else ranked, area)
     value = value - reward(scores, target, kind, activation)
@@ -45,14 +48,21 @@ def reward(
         by the class's score, (p + 1/8) (1 - p), does not vanish with p and is largest near a half; "score" (extremal
         perturbations; log-sum-exp over the set).
     activation: "softmax" or, for multi-label heads, "sigmoid" (a set of classes then counts by its mean).
+    Raises ValueError for another `kind` or `activation`.
     """
+    if kind not in REWARDS:
+        raise ValueError(f"kind must be one of {REWARDS}, got {kind!r}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation!r}")
     inside = scores.masked_fill(target == 0, -torch.inf)
     if kind == "score":
         return inside.logsumexp(1)
     if activation == "softmax":
         log_probability = inside.logsumexp(1) - scores.logsumexp(1)
     else:
-        log_probability = (torch.sigmoid(scores) * target).sum(1).div(target.sum(1)).clamp_min(1e-30).log()
+        mean = (torch.sigmoid(scores) * target).sum(1).div(target.sum(1))
+        tiny = F.logsigmoid(inside).logsumexp(1) - target.sum(1).log()  # has a gradient where the mean has none left
+        log_probability = torch.where(mean > LEAST, mean.clamp_min(LEAST).log(), tiny)
     if kind == "log_probability":
         return log_probability
     probability = log_probability.exp()
@@ -63,7 +73,10 @@ def area_penalty(mask: torch.Tensor, area: torch.Tensor) -> torch.Tensor:
     """R_a(M) = mean_i (vecsort(M)_i - r_a,i)^2 with r_a = (1 - a)|M| zeros, then a|M| ones (eq. 3).
 
     mask: (n, 1, h, w).  area: (n,), fractions in [0, 1]; a|M| is rounded to whole pixels.  Returns (n,).
+    Raises ValueError for an area outside [0, 1]; on a GPU it is not looked at, since every step would wait for that.
     """
+    if area.device.type == "cpu" and not bool(((area >= 0) & (area <= 1)).all()):
+        raise ValueError(f"area must lie in [0, 1] (a fraction of the picture), got {area.tolist()}")
     ranked = mask.flatten(1).sort(dim=1).values  # (n, h*w), increasing
     count = ranked.shape[1]
     zeros = count - (area.to(torch.promote_types(area.dtype, torch.float32)) * count).round()  # (n,)

@@ -20,7 +20,8 @@ class Outcome:
     kind: "finished"; "interrupted", by Ctrl-C or `Cancelled`; "diverged", a loss that is not finite, the last good
         state is kept; "collapsed", a field whose sigmoid was driven to 0 or 1 at every area, from where no gradient
         leads back, so that its masks say nothing.
-    step: the last step of a fit that was interrupted or diverged.  mask: "empty" or "full", of one that collapsed.
+    step: the number of steps kept of a fit that was interrupted or diverged.
+    mask: "empty" or "full", of a fit that collapsed.
     """
 
     kind: str = "finished"

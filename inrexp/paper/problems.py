@@ -30,8 +30,9 @@ def check_problems(problems: Sequence[Problem], config: FitConfig, max_batch: in
     """Raises ValueError for what would otherwise be found after hours, in a later group."""
     if not problems:
         raise ValueError("problems must hold at least one Problem, got none")
-    if max_batch < 1:
-        raise ValueError(f"max_batch must be 1 picture or more, got {max_batch}")
+    if max_batch < config.masks_per_step:
+        needed = f"max_batch must hold the {config.masks_per_step} masks that a problem shows in each step"
+        raise ValueError(f"{needed}, got {max_batch}: raise it, or fit fewer areas a step")
     shape, *others = sorted({tuple(problem.image.shape) for problem in problems})
     if others:
         raise ValueError(f"problems must have images of one size to share a batch, got {[shape, *others]}")

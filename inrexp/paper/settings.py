@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -10,21 +11,40 @@ import torch
 from inrexp.paper.objectives import REWARDS
 from inrexp.paper.perturb import BLUR_SIGMA, PERTURBATIONS
 from inrexp.paper.smallest_area import PAPER_AREAS
+from inrexp.paper.smoothing import STEP
 
 FEATURES = ("gaussian", "octaves", "none")
 OPTIMISERS = ("adam", "sgd")
 STARTS = ("grad_cam", "saliency")
+# px: under a narrower kernel a full mask has holes between the taps, and a wider one is cut off where they end (28 px).
+HALF_WIDTHS = (7, 22)
 
 
-def _check(section: object, checks: dict[str, tuple[bool, str]]) -> None:
-    """Raises ValueError that names the first setting whose condition is False, what was wanted and what came."""
-    for name, (good, wanted) in checks.items():
+def _check(section: Any, **checks: tuple[bool, str]) -> None:
+    """Raises ValueError that names the first wrong setting, what was wanted and what came.
+
+    checks: a condition for a setting, and it in words. Fields of type int must hold whole, of float finite numbers.
+    """
+    numbers = {}
+    for one in fields(section):
+        value = getattr(section, one.name)
+        if one.type is int:
+            numbers[one.name] = (isinstance(value, Integral) and not isinstance(value, bool), "a whole number")
+        elif one.type is float or (one.type == float | None and value is not None):
+            numbers[one.name] = (isinstance(value, Real) and math.isfinite(value), "a finite number")
+    for name, (good, wanted) in [*numbers.items(), *checks.items()]:
         if not good:
             raise ValueError(f"{name} must be {wanted}, got {getattr(section, name)!r}")
 
 
-def _above_0_or_none(value: float | None) -> tuple[bool, str]:
-    return value is None or 0 < value < math.inf, "a number of px above 0, or None"
+def _rises(pair: Any) -> bool:
+    """Whether it is a tuple of two numbers, the first below the second and neither above 1."""
+    return isinstance(pair, tuple) and len(pair) == 2 and pair[0] < pair[1] <= 1
+
+
+def _half_width(value: float | None) -> tuple[bool, str]:
+    low, high = HALF_WIDTHS
+    return value is None or low <= value <= high, f"{low} to {high} px, the widths that give whole masks, or None"
 
 
 @dataclass(frozen=True)
@@ -42,14 +62,9 @@ class Growth:
     def __post_init__(self) -> None:
         _check(
             self,
-            {
-                "start": (self.start >= 0, "0 or more"),
-                "end": (
-                    self.end is None or (self.end > 0 and self.start > 0),
-                    "above 0 with a start above 0, or None",
-                ),
-                "until": (0 < self.until <= 1, "in (0, 1]"),
-            },
+            start=(self.start >= 0, "0 or more"),
+            end=(self.end is None or (self.end > 0 and self.start > 0), "above 0 with a start above 0, or None"),
+            until=(0 < self.until <= 1, "in (0, 1]"),
         )
 
     def at(self, step: int, steps: int) -> float:
@@ -80,13 +95,11 @@ class Descent:
     def __post_init__(self) -> None:
         _check(
             self,
-            {
-                "optimiser": (self.optimiser in OPTIMISERS, "'adam' or 'sgd'"),
-                "lr": (self.lr > 0, "above 0"),
-                "lr_end": (self.lr_end is None or self.lr_end >= 0, "0 or more, or None"),
-                "warmup": (0 <= self.warmup < 1, "in [0, 1)"),
-                "beta2": (0 <= self.beta2 < 1, "in [0, 1)"),
-            },
+            optimiser=(self.optimiser in OPTIMISERS, "'adam' or 'sgd'"),
+            lr=(self.lr > 0, "above 0"),
+            lr_end=(self.lr_end is None or self.lr_end >= 0, "0 or more, or None"),
+            warmup=(0 <= self.warmup < 1, "in [0, 1)"),
+            beta2=(0 <= self.beta2 < 1, "in [0, 1)"),
         )
 
     def rate(self, step: int, steps: int) -> float:
@@ -120,7 +133,7 @@ class FieldSettings:
     feature_count: sines and cosines together.  octaves: powers of two for each coordinate; the other reading of "six".
     layers, hidden: hidden layers and their width.  bias: where the output's bias starts; 0 puts the mask near 1/2.
     outputs: masks for each area, one explanation each (beyond the paper); eq. 4 has one.
-    half_width: px at which the filter's kernel, a Gaussian, is 1/2. None is extremal perturbations' kernel, which is
+    half_width: px, 7 to 22, at which the filter's kernel, a Gaussian, is 1/2. None is extremal perturbations' kernel,
         flat up to 10.5 px and 1/2 at 22.9 px; the paper says "based on the radial basis function".
     """
 
@@ -140,16 +153,14 @@ class FieldSettings:
         on_grid = self.grid in ("pixel", "lattice") or (isinstance(self.grid, int) and self.grid >= 2)
         _check(
             self,
-            {
-                "grid": (on_grid, "'pixel', 'lattice' or 2 points or more a side"),
-                "features": (self.features in FEATURES, f"one of {FEATURES}"),
-                "feature_count": (self.feature_count >= 2, "2 or more"),
-                "octaves": (self.octaves >= 1, "1 or more"),
-                "layers": (self.layers >= 1, "1 or more"),
-                "hidden": (self.hidden >= 1, "1 or more"),
-                "outputs": (self.outputs >= 1, "1 or more"),
-                "half_width": _above_0_or_none(self.half_width),
-            },
+            grid=(on_grid, "'pixel', 'lattice' or 2 points or more a side"),
+            features=(self.features in FEATURES, f"one of {FEATURES}"),
+            feature_count=(self.feature_count >= 2 and self.feature_count % 2 == 0, "even, 2 or more"),
+            octaves=(self.octaves >= 1, "1 or more"),
+            layers=(self.layers >= 1, "1 or more"),
+            hidden=(self.hidden >= 1, "1 or more"),
+            outputs=(self.outputs >= 1, "1 or more"),
+            half_width=_half_width(self.half_width),
         )
 
 
@@ -158,7 +169,7 @@ class LatticeSettings:
     """Extremal perturbations' lattice of free numbers (Fong, Patrick, Vedaldi 2019).
 
     areas: the areas that it holds, one lattice each; there is no mask between them.
-    margin: px above and left of the picture that the area penalty counts too.
+    margin: px above and left of the picture that the area penalty counts too, whole cells of 7 px.
     oversample: filter outputs a cell and axis; 7 is the published filter, exact at every pixel, 2 is the fast one.
     half_width: of the filter's kernel, as of `FieldSettings`; None is the published one.
     """
@@ -169,15 +180,13 @@ class LatticeSettings:
     half_width: float | None = None
 
     def __post_init__(self) -> None:
-        within = bool(self.areas) and all(0 < area <= 1 for area in self.areas)
+        within = isinstance(self.areas, tuple) and bool(self.areas) and all(0 < area <= 1 for area in self.areas)
         _check(
             self,
-            {
-                "areas": (within, "fractions in (0, 1], at least one"),
-                "margin": (self.margin >= 0, "0 px or more"),
-                "oversample": (self.oversample >= 1, "1 or more outputs a cell"),
-                "half_width": _above_0_or_none(self.half_width),
-            },
+            areas=(within, "a tuple of fractions in (0, 1], at least one"),
+            margin=(self.margin >= 0 and self.margin % STEP == 0, f"0 px or a multiple of {STEP} px"),
+            oversample=(self.oversample >= 1, "1 or more outputs a cell"),
+            half_width=_half_width(self.half_width),
         )
 
 
@@ -227,31 +236,25 @@ class FitConfig:
             value = getattr(self, name)
             if not isinstance(value, Growth) and (value is not None or name != "sharpness"):
                 raise TypeError(f"{name} must be a Growth, got {value!r}: Growth({value!r}) is constant")
-        low, high = self.area_range
         _check(
             self,
-            {
-                "source": (
-                    isinstance(self.source, FieldSettings | LatticeSettings),
-                    "FieldSettings or LatticeSettings",
-                ),
-                "steps": (self.steps == int(self.steps) >= 1, "1 or more" if self.steps < 1 else "a whole number"),
-                "areas_per_step": (self.areas_per_step >= 1, "1 or more"),
-                "area_range": (0 < low < high <= 1, "(low, high) with 0 < low < high <= 1"),
-                "area_weight": (self.area_weight.start > 0, "above 0"),
-                "sharpness": (self.sharpness is None or self.sharpness.start > 0, "above 0, or None"),
-                "level": (
-                    self.level is None or (self.sharpness is not None and 0 <= self.level[0] < self.level[1] <= 1),
-                    "two shares of the steps, the first below the second, for masks with a sharpness, or None",
-                ),
-                "start": (
-                    self.start is None or (self.start in STARTS and getattr(self.source, "outputs", 1) == 1),
-                    f"None, or one of {STARTS} for a field of one output",
-                ),
-                "reward": (self.reward in REWARDS, f"one of {REWARDS}"),
-                "perturbation": (self.perturbation in PERTURBATIONS, f"one of {PERTURBATIONS}"),
-                "blur_sigma": (self.blur_sigma > 0, "above 0 px"),
-            },
+            source=(isinstance(self.source, FieldSettings | LatticeSettings), "FieldSettings or LatticeSettings"),
+            steps=(self.steps >= 1, "1 or more"),
+            areas_per_step=(self.areas_per_step >= 1, "1 or more"),
+            area_range=(_rises(self.area_range) and self.area_range[0] > 0, "(low, high), 0 < low < high <= 1"),
+            area_weight=(self.area_weight.start > 0, "above 0"),
+            sharpness=(self.sharpness is None or self.sharpness.start > 0, "above 0, or None"),
+            level=(
+                self.level is None or (self.sharpness is not None and _rises(self.level) and self.level[0] >= 0),
+                "a tuple of two rising shares of the steps, for masks with a sharpness, or None",
+            ),
+            start=(
+                self.start is None or (self.start in STARTS and getattr(self.source, "outputs", 1) == 1),
+                f"None, or one of {STARTS} for a field of one output",
+            ),
+            reward=(self.reward in REWARDS, f"one of {REWARDS}"),
+            perturbation=(self.perturbation in PERTURBATIONS, f"one of {PERTURBATIONS}"),
+            blur_sigma=(self.blur_sigma > 0, "above 0 px"),
         )
 
     def level_at(self, step: int) -> float:

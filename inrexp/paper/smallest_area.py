@@ -23,6 +23,13 @@ def checked_threshold(threshold: float) -> float:
     return float(threshold)
 
 
+def checked_cut(cut: float) -> float:
+    """The level above which a mask counts as 1, as a number.  Raises ValueError for one that no mask can be cut at."""
+    if not 0 <= cut < 1:
+        raise ValueError(f"cut must be a level in [0, 1), above which a mask becomes 1, got {cut}")
+    return float(cut)
+
+
 def smallest_area(areas: Sequence[float], probabilities: Sequence[float], threshold: float) -> float | None:
     """a* = min {a : Phi(M_a I + (1 - M_a) I') >= Phi_0} (eq. 5); None where no area suffices.
 

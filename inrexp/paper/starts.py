@@ -33,7 +33,7 @@ def start_sources(source: MaskSource, classifier: Classifier, problems: Sequence
     rankings = [
         ranking(one.saliency)
         if config.start == "saliency"
-        else model_ranking(classifier, one.image, one.target, one.baseline, config)
+        else model_ranking(classifier, one.image, one.target, one.baseline, config, seed=one.seed)
         for one in problems
     ]
     if isinstance(source, MaskLattice):
@@ -60,8 +60,8 @@ def checked_saliency(saliency: torch.Tensor, image: torch.Tensor) -> torch.Tenso
 def ranking(saliency: torch.Tensor) -> torch.Tensor:
     """Share of the pixels that come before, in [0, 1): the mask of the top a of them is where it is below a.
 
-    saliency: (1, 1, h, w), unbounded.  Higher scores come first, and of equal ones the upper left. The lowest, often
-        the many zeros of a map, come by what is near, so that masks grow around what the map names.
+    saliency: (1, 1, h, w), unbounded.  Higher scores come first, and of equal ones the upper left. Pixels of the lowest
+        score, often most of a map's, come in the order of the scores around them: large masks then surround small ones.
     """
     saliency = saliency.to(torch.promote_types(saliency.dtype, torch.float32))  # bfloat16 cannot count the pixels
     low, high = saliency.aminmax()
@@ -75,19 +75,26 @@ def ranking(saliency: torch.Tensor) -> torch.Tensor:
 
 
 def model_ranking(
-    classifier: Classifier, image: torch.Tensor, target: Target, baseline: torch.Tensor | None, config: FitConfig
+    classifier: Classifier,
+    image: torch.Tensor,
+    target: Target,
+    baseline: torch.Tensor | None,
+    config: FitConfig,
+    *,
+    seed: int = 0,
 ) -> torch.Tensor | None:
     """GradCAM's ranking of what the baseline leaves, so that the next explanation does not start as the last one.
 
     A model or a picture that GradCAM cannot rank is ranked by its gradient, with a warning.
     image: (1, 3, h, w).  baseline: M^b of eq. 6, (1, 1, h, w), or None.  config: says what stands in its place.
+    seed: of the fit, for the warning alone: Python shows a repeated text only once.
     Returns (1, 1, h, w), or None, with a warning, where the gradient ranks nothing either.
     """
     if baseline is not None:
         outside = classifier.mean_colour.to(image)
         shown = Perturbation(image, config.perturbation, config.blur_sigma, outside=outside)
         image = shown((1 - baseline.to(image))[None])[0]
-    failed = ""
+    failed, fit = "", f"The fit of {target.label!r} (seed {seed})"
     for name, made in RANKERS.items():
         try:
             found = ranking(checked_saliency(made(classifier, image, target), image))
@@ -95,10 +102,10 @@ def model_ranking(
             failed += f"{name} gives no ranking to start from ({error}). "
             continue
         if failed:
-            warnings.warn(f"{failed}The fit starts from the ranking by {name}.", stacklevel=2)
+            warnings.warn(f"{failed}{fit} starts from the ranking by {name}.", stacklevel=2)
         return found
     cure = 'preset="crisp_random" is made for that'
-    warnings.warn(f"{failed}The fit starts at random weights; {cure}.", stacklevel=2)
+    warnings.warn(f"{failed}{fit} starts at random weights; {cure}.", stacklevel=2)
     return None
 
 

@@ -12,10 +12,10 @@ from torch import nn
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.fit import Fitted, Problem, _Group, drawn_areas, fit
 from inrexp.paper.inr import MaskField
-from inrexp.paper.masks import MaskSource
+from inrexp.paper.masks import MaskSource, area_level, sharpen
 from inrexp.paper.objectives import area_penalty, dice_overlap
 from inrexp.paper.outcome import Cancelled, FitFailed, Outcome
-from inrexp.paper.perturb import blend, blur
+from inrexp.paper.perturb import blend, blend_levels, blur, blur_levels
 from inrexp.paper.settings import Descent, FieldSettings, FitConfig, Growth, LatticeSettings
 
 STRIPES = Target((1,), "stripes")
@@ -50,8 +50,8 @@ def test_wrong_problems_are_refused(planted: Planted):
     one = Problem(planted.image, STRIPES)
     with pytest.raises(ValueError, match="problems must hold at least one Problem, got none"):
         fit(planted.classifier, [], BRIEF)
-    with pytest.raises(ValueError, match="max_batch must be 1 picture or more, got 0"):
-        fit(planted.classifier, [one], BRIEF, max_batch=0)
+    with pytest.raises(ValueError, match="max_batch must hold the 2 masks that a problem shows in each step, got 1"):
+        fit(planted.classifier, [one], BRIEF, max_batch=1)
     with pytest.raises(ValueError, match="problems must have images of one size"):
         fit(planted.classifier, [one, Problem(planted.image[..., :56], STRIPES)], BRIEF)
     with pytest.raises(ValueError, match=r"images \(1, 3, h, w\), got \(2, 3, 112, 112\)"):
@@ -63,30 +63,55 @@ def test_wrong_problems_are_refused(planted: Planted):
 # The loss: equation by equation, then its gradient.
 
 
-def test_the_loss_is_equation_two_and_with_a_baseline_equation_six(planted: Planted):
-    baseline = torch.zeros(1, 1, 112, 112)
-    baseline[..., :56] = 1
+def linear(size: tuple[int, int]) -> Classifier:
+    """Three classes whose scores are fixed sums over all pixels: whatever changes in a picture changes them."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * size[0] * size[1], 3)).double()
+    drawn = torch.randn(model[1].weight.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    model[1].weight.data.copy_(0.2 * drawn)
+    return Classifier(model, mean=[0.5] * 3, std=[1.0] * 3, size=size)
+
+
+@pytest.mark.parametrize("perturbation", ["blur", "levels"])
+@pytest.mark.parametrize("sharp", [False, True])
+def test_the_loss_is_equation_two_and_with_a_baseline_equation_six(perturbation: str, sharp: bool):
+    """At the middle step of eleven: lambda_r 2 to 50 is 10, lambda_d 1 to 25 is 5, beta 2 to 32 is 8."""
+    classifier, baseline = linear((32, 28)), torch.zeros(1, 1, 32, 28, dtype=torch.float64)
+    baseline[..., :14] = 1
+    image = torch.rand(1, 3, 32, 28, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     config = FitConfig(
-        steps=3,
+        steps=11,
         areas_per_step=2,
-        area_weight=Growth(7.0),
-        dice_weight=Growth(5.0),
+        area_weight=Growth(2.0, 50.0),
+        dice_weight=Growth(1.0, 25.0),
+        sharpness=Growth(2.0, 32.0) if sharp else None,
+        level=(0.2, 0.6) if sharp else None,
+        perturbation=perturbation,
+        blur_sigma=5.0,
         source=FieldSettings(hidden=8),
     )
-    problems = [Problem(planted.image, STRIPES, 0), Problem(planted.image, STRIPES, 1, baseline)]
-    loop = _Group(planted.classifier, problems, config)
+    problems = [Problem(image, STRIPES, 0), Problem(image, STRIPES, 1, baseline)]
+    loop = _Group(classifier, problems, config)
     with torch.no_grad():
-        loss, history = loop.losses(1)
+        loss, history = loop.losses(5)
         for i in range(2):
-            areas = loop.areas[i, 1]
-            mask = loop.source(loop.areas[:, 1])[i]
-            phi = planted.classifier.probabilities(blend(planted.image, blur(planted.image, 20.0), mask))[:, 1]
-            wanted = -phi + 7 * area_penalty(mask, areas)
+            areas = loop.areas[i, 5]
+            mask = ranked = loop.source.soft(loop.areas[:, 5])[0][i]
+            if sharp:
+                moved = (5 / 11 - 0.2) / (0.6 - 0.2)  # of the level, from 1/2 to the area's own
+                level = (1 - moved) / 2 + moved * area_level(mask.flatten(1), areas, 8.0)
+                ranked = sharpen(mask, 4.0)  # the penalty sees no sharper masks
+                mask = sharpen(mask, 8.0, level)
+            if perturbation == "levels":
+                seen = blend_levels(blur_levels(image, outside=torch.full((1, 3, 1, 1), 0.5)), mask[None])[0]
+            else:
+                seen = blend(image, blur(image, 5.0), mask)
+            phi = classifier.probabilities(seen)[:, 1]
+            wanted = -phi + 10 * area_penalty(ranked, areas)
             if i == 1:
                 wanted = wanted + 5 * dice_overlap(mask, baseline.expand(2, -1, -1, -1))
-            assert float(loss[i]) == pytest.approx(float(wanted.sum()), abs=1e-4)
-            row = (wanted, phi, area_penalty(mask, areas), areas)
-            assert history[:, i].tolist() == pytest.approx([float(term.mean()) for term in row], abs=1e-4)
+            assert float(loss[i]) == pytest.approx(float(wanted.sum()), abs=1e-6)
+            row = (wanted, phi, area_penalty(ranked, areas), areas)
+            assert history[:, i].tolist() == pytest.approx([float(term.mean()) for term in row], abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -210,14 +235,20 @@ def test_a_baseline_pushes_the_mask_to_the_other_patch(planted_pair: Planted):
         {"flip": True},
         {"sharpness": Growth(1.0, 16.0), "level": (0.2, 0.6)},
         {"start": "grad_cam"},
-        {"descent": Descent("sgd", lr=1e-3)},
-        {"descent": Descent(lr=1e-3, lr_end=1e-4, warmup=0.2)},
+        {"descent": Descent("sgd", lr=2e-3)},
+        {"descent": Descent(lr=2e-3, lr_end=1e-4)},
+        {"descent": Descent(lr=2e-3, warmup=0.5)},
+        {"descent": Descent(lr=2e-3, beta2=0.9)},
+        {"area_weight": Growth(1.0, 30.0)},
+        {"blur_sigma": 5.0},
         {"areas_per_step": 1},
         {"source": LatticeSettings(areas=(0.1, 0.3))},
+        {"source": LatticeSettings(areas=(0.1, 0.3)), "perturbation": "fade"},
     ],
     ids=str,
 )
-def test_every_option_fits(planted: Planted, change: dict):
+def test_every_option_fits_and_changes_the_weights(planted: Planted, change: dict):
+    """Each is compared with the same fit without its last setting."""
     config = dataclasses.replace(BRIEF, **change)
     (one,) = fit(planted.classifier, [Problem(planted.image, STRIPES)], config, progress=False)
     assert one.outcome.finished
@@ -225,6 +256,9 @@ def test_every_option_fits(planted: Planted, change: dict):
     assert {name: len(row) for name, row in one.history.items()} == dict.fromkeys(
         ("loss", "probability", "penalty", "area"), 12
     )
+    without = dataclasses.replace(BRIEF, **dict(list(change.items())[:-1]))
+    (plain,) = fit(planted.classifier, [Problem(planted.image, STRIPES)], without, progress=False)
+    assert one.source.settings != plain.source.settings or not same(one, plain)
 
 
 def test_a_multi_label_head_is_explained_by_its_sigmoid(planted: Planted):
@@ -357,7 +391,9 @@ def test_ctrl_c_keeps_what_was_fitted_and_says_so(planted: Planted):
             raise KeyboardInterrupt
 
     config = dataclasses.replace(BRIEF, steps=30)
-    with pytest.warns(UserWarning, match="The fit was interrupted at step 20. What was fitted is kept; 2 not begun"):
+    with pytest.warns(
+        UserWarning, match="interrupted at step 20. What was fitted is kept; 2 not begun. The last seed was 3"
+    ):
         kept = fit(planted.classifier, problems, config, max_batch=4, progress=False, callback=stop_in_the_second_group)
     assert [str(one.outcome) for one in kept] == ["finished"] * 2 + ["interrupted at step 20"] * 2
     assert [len(one.history["loss"]) for one in kept] == [30, 30, 20, 20]
@@ -406,7 +442,7 @@ def test_a_fit_that_turns_nan_keeps_its_last_good_state_and_harms_no_other(plant
     config = dataclasses.replace(QUICK_FIT, steps=30)
     sane = fit(planted.classifier, problems, config, progress=False)
     broken = Classifier(Breaks(planted.classifier.model, 1, 17), mean=[0.5] * 3, std=[1.0] * 3, size=112)
-    with pytest.warns(FitFailed, match=r"The fit of 'stripes' \(number 1 of the batch\) diverged at step 17"):
+    with pytest.warns(FitFailed, match=r"The fit of 'stripes' \(seed 1, number 1 of the batch\) diverged at"):
         fitted = fit(broken, problems, config, progress=False)
     assert [str(one.outcome) for one in fitted] == ["finished", "diverged at step 17", "finished"]
     assert same(fitted[0], sane[0])
@@ -431,7 +467,7 @@ def test_a_model_without_gradients_is_refused(planted: Planted):
 def test_a_learning_rate_far_too_large_is_said_so(planted: Planted):
     problem = Problem(planted.image, STRIPES, 1)
     for lr, ending in ((0.1, "collapsed to"), (10.0, "collapsed to"), (1e30, "diverged at step")):
-        with pytest.warns(FitFailed, match=f"The fit of 'stripes' {ending}"):
+        with pytest.warns(FitFailed, match=rf"The fit of 'stripes' \(seed 1\) {ending}"):
             (one,) = fit(
                 planted.classifier,
                 [problem],
@@ -451,6 +487,16 @@ def test_what_collapsed_says_which_way_and_leaves_its_neighbours_alone(planted: 
     assert one.outcome.failed
     (sound,) = fit(planted.classifier, [Problem(planted.image, STRIPES)], BRIEF, progress=False)
     assert sound.outcome == Outcome()
+
+
+def test_a_second_fit_that_fails_is_said_too(planted: Planted):
+    """Python shows a warning of one text and one place once; each fit's text names its seed."""
+    stuck = dataclasses.replace(QUICK_FIT, steps=3, source=dataclasses.replace(QUICK_FIT.source, bias=100.0))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        for seed in (0, 1, 1):
+            fit(planted.classifier, [Problem(planted.image, STRIPES, seed)], stuck, progress=False)
+    assert [str(one.message)[:32] for one in said] == [f"The fit of 'stripes' (seed {seed}) co" for seed in (0, 1)]
 
 
 def test_all_fits_diverged_ends_early(planted: Planted):

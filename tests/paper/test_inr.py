@@ -153,6 +153,18 @@ def test_seeds_decide_and_the_global_generator_does_not():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("hard", [False, True])
+def test_on_every_pixel_are_the_same_weights_and_the_same_kind_of_mask(hard: bool):
+    field = small((56, 49), [0, 1])
+    field.hard = hard
+    areas = AREAS.expand(2, -1)
+    everywhere = field.on_every_pixel()
+    assert everywhere.settings.grid == "pixel"
+    assert (set(everywhere(areas).unique().tolist()) == {0.0, 1.0}) == hard
+    whole = small((56, 49), [0, 1], grid="pixel")  # the seeds decide the weights, not the grid
+    assert torch.equal(everywhere.soft(areas)[0], whole.soft(areas)[0])
+
+
 def test_a_problem_taken_out_is_a_copy_with_its_own_precision():
     for source in (small((28, 28), [0, 1]), MaskLattice((28, 28), 2)):
         source.double()
@@ -166,15 +178,6 @@ def test_a_problem_taken_out_is_a_copy_with_its_own_precision():
         with torch.no_grad():
             next(source.parameters()).zero_()
         assert float(next(single.parameters()).detach().abs().sum()) > 0
-
-
-def test_several_outputs_stand_side_by_side():
-    field = small((56, 56), [0, 1], outputs=3)
-    areas = torch.tensor([[0.03, 0.1], [0.2, 0.05]])
-    masks = field(areas)
-    assert masks.shape == (2, 6, 1, 56, 56)
-    for index in range(3):
-        assert torch.allclose(field.output(index)(areas), masks[:, index::3], atol=1e-6)
 
 
 def test_a_starting_bias_moves_the_mask():

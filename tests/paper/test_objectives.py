@@ -107,12 +107,43 @@ def test_sigmoid_heads_count_by_their_mean():
 
 
 @pytest.mark.parametrize(("kind", "share"), [("log_probability", 1), ("probability_and_log", 1 / 8)])
-def test_the_logarithm_of_almost_nothing_still_has_a_gradient(kind: str, share: float):
-    scores = torch.tensor([[200.0, 0.0]], requires_grad=True)
-    found = reward(scores, torch.tensor([[0.0, 1.0]]), kind)
+@pytest.mark.parametrize(("activation", "pair"), [("softmax", (200.0, 0.0)), ("sigmoid", (3.0, -200.0))])
+def test_the_logarithm_of_almost_nothing_still_has_a_gradient(activation: str, pair: tuple, kind: str, share: float):
+    scores = torch.tensor([pair], requires_grad=True)
+    found = reward(scores, torch.tensor([[0.0, 1.0]]), kind, activation)
     found.sum().backward()
     assert found.item() == pytest.approx(-200 * share)
     assert float(scores.grad[0, 1]) == pytest.approx(share)
+
+
+def test_the_logarithm_of_sigmoids_is_continuous_where_it_is_taken_another_way():
+    around = torch.linspace(-72, -66, 13, dtype=torch.float64)  # sigmoid(-69) is 1e-30
+    scores = torch.stack([torch.zeros_like(around), around, around - 1], 1)
+    wanted = around + math.log((1 + math.exp(-1)) / 2)
+    found = reward(scores, torch.tensor([[0.0, 1.0, 1.0]]).expand(13, -1).double(), "log_probability", "sigmoid")
+    assert torch.allclose(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"kind": "accuracy"}, "kind must be one of .* got 'accuracy'"),
+        ({"activation": "tanh"}, "activation must be one of .* got 'tanh'"),
+        ({"kind": "score", "activation": "none"}, "activation must be one of"),
+    ],
+)
+def test_a_wrong_word_is_refused_by_name(words: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        reward(SCORES, SECOND, **words)
+    masks = mask_of(1, 0, 0, 0).expand(2, -1, -1, -1)
+    with pytest.raises(ValueError, match=message):
+        loss(SCORES, SECOND, masks, area(0.25, 0.25), **words)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, math.nan])
+def test_an_area_that_is_no_fraction_is_refused(wrong: float):
+    with pytest.raises(ValueError, match=r"area must lie in \[0, 1\] .* got \[0.25, "):
+        area_penalty(mask_of(1, 0, 0, 0).expand(2, -1, -1, -1), area(0.25, wrong))
 
 
 def test_beside_p_the_logarithm_leads_where_p_is_small_and_p_where_the_class_can_be_won():
@@ -141,26 +172,11 @@ def test_gradients_of_the_penalty_and_of_dice():
     assert torch.autograd.gradcheck(lambda m: dice_overlap(m, other), mask)
 
 
-def test_the_dice_term_by_hand():
-    mask = torch.tensor([1.0, 0.5, 0.0, 0.0]).view(1, 1, 2, 2)
-    other = torch.tensor([0.0, 0.5, 1.0, 0.0]).view(1, 1, 2, 2)
-    assert dice_overlap(mask, other).item() == pytest.approx(2 * 0.25 / (1.25 + 1.25))
-    assert dice_overlap(mask, mask).item() == pytest.approx(1.0)
-    assert dice_overlap(mask, torch.zeros_like(mask)).item() == 0.0
-    assert dice_overlap(torch.zeros_like(mask), torch.zeros_like(mask)).item() == 0.0
-
-
 def test_the_dice_term_of_an_area_inside_a_larger_one_is_small():
     inside, around = torch.zeros(1, 1, 20, 20), torch.zeros(1, 1, 20, 20)
     inside[..., :2, :5] = 1  # 10 px of 400
     around[..., :8, :10] = 1  # 80 px
     assert dice_overlap(inside, around).item() == pytest.approx(20 / 90)
-
-
-def test_pairwise_overlap_sums_the_dice_term_over_pairs():
-    masks = torch.rand(2, 3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    pairs = sum(dice_overlap(masks[:, i : i + 1], masks[:, j : j + 1]) for i, j in ((0, 1), (0, 2), (1, 2)))
-    assert torch.allclose(pairwise_overlap(masks), pairs)
 
 
 def test_the_loss_is_equation_two_and_with_a_baseline_equation_six():

@@ -4,9 +4,11 @@ import dataclasses
 import json
 
 import pytest
+import torch
 
 from inrexp.paper.presets import PRESETS
 from inrexp.paper.settings import Descent, FieldSettings, FitConfig, Growth, LatticeSettings, from_plain
+from inrexp.paper.smoothing import kernel, smooth_max_lattice, to_pixels
 
 
 def test_a_number_grows_geometrically_to_its_end():
@@ -47,7 +49,11 @@ def test_settings_come_back_from_json(name: str):
     [
         (FitConfig, {"steps": 0}, "steps must be 1 or more, got 0"),
         (FitConfig, {"areas_per_step": 0}, "areas_per_step must be 1 or more"),
-        (FitConfig, {"area_range": (0.2, 0.1)}, "area_range must be .* 0 < low < high <= 1"),
+        (
+            FitConfig,
+            {"area_range": (0.2, 0.1)},
+            r"area_range must be \(low, high\), 0 < low < high <= 1, got \(0.2, 0.1\)",
+        ),
         (FitConfig, {"area_range": (0.0, 0.1)}, "area_range must be"),
         (FitConfig, {"area_weight": Growth(0.0)}, "area_weight must be above 0"),
         (FitConfig, {"sharpness": Growth(0.0)}, "sharpness must be above 0, or None"),
@@ -57,7 +63,7 @@ def test_settings_come_back_from_json(name: str):
         (FitConfig, {"start": "grad_cam", "source": FieldSettings(outputs=2)}, "for a field of one output, got"),
         (FitConfig, {"source": "unet"}, "source must be FieldSettings or LatticeSettings, got 'unet'"),
         (Descent, {"lr": 0}, "lr must be above 0, got 0"),
-        (Descent, {"lr": float("nan")}, "lr must be above 0, got nan"),
+        (Descent, {"lr": float("nan")}, "lr must be a finite number, got nan"),
         (Descent, {"lr_end": -1e-3}, "lr_end must be 0 or more, or None, got -0.001"),
         (Descent, {"optimiser": "lbfgs"}, "optimiser must be 'adam' or 'sgd', got 'lbfgs'"),
         (Descent, {"warmup": 1.0}, r"warmup must be in \[0, 1\)"),
@@ -69,10 +75,27 @@ def test_settings_come_back_from_json(name: str):
         (FieldSettings, {"grid": "fine"}, "grid must be 'pixel', 'lattice' or 2 points or more a side, got 'fine'"),
         (FieldSettings, {"grid": 1}, "grid must be .* got 1"),
         (FieldSettings, {"outputs": 0}, "outputs must be 1 or more, got 0"),
-        (LatticeSettings, {"areas": ()}, "areas must be fractions"),
-        (LatticeSettings, {"areas": (0.1, 1.5)}, "areas must be fractions"),
-        (LatticeSettings, {"margin": -1}, "margin must be 0 px or more"),
+        (LatticeSettings, {"areas": ()}, "areas must be a tuple of fractions"),
+        (LatticeSettings, {"areas": (0.1, 1.5)}, "areas must be a tuple of fractions"),
+        (LatticeSettings, {"margin": -1}, "margin must be 0 px or a multiple of 7 px, got -1"),
         (LatticeSettings, {"oversample": 0}, "oversample must be 1 or more"),
+        (FitConfig, {"steps": 2.0}, "steps must be a whole number, got 2.0"),
+        (FitConfig, {"steps": True}, "steps must be a whole number, got True"),
+        (FitConfig, {"areas_per_step": 1.5}, "areas_per_step must be a whole number, got 1.5"),
+        (FitConfig, {"area_range": 0.1}, r"area_range must be \(low, high\), 0 < low < high <= 1, got 0.1"),
+        (FitConfig, {"area_range": (0.1, 0.2, 0.3)}, "area_range must be"),
+        (FitConfig, {"sharpness": Growth(2.0), "level": 0.5}, "level must be a tuple of two rising shares .* got 0.5"),
+        (FitConfig, {"blur_sigma": float("inf")}, "blur_sigma must be a finite number, got inf"),
+        (Descent, {"lr": float("inf")}, "lr must be a finite number, got inf"),
+        (Growth, {"start": 1.0, "end": float("inf")}, "end must be a finite number, got inf"),
+        (FieldSettings, {"layers": 2.5}, "layers must be a whole number, got 2.5"),
+        (FieldSettings, {"hidden": 2.5}, "hidden must be a whole number, got 2.5"),
+        (FieldSettings, {"feature_count": 3}, "feature_count must be even, 2 or more, got 3"),
+        (FieldSettings, {"scale": float("nan")}, "scale must be a finite number, got nan"),
+        (FieldSettings, {"half_width": 6.0}, "half_width must be 7 to 22 px, .* or None, got 6.0"),
+        (LatticeSettings, {"half_width": 23.0}, "half_width must be 7 to 22 px, .* or None, got 23.0"),
+        (LatticeSettings, {"areas": 0.1}, r"areas must be a tuple of fractions in \(0, 1\], at least one, got 0.1"),
+        (LatticeSettings, {"margin": 10}, "margin must be 0 px or a multiple of 7 px, got 10"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(section: type, settings: dict, message: str):
@@ -80,8 +103,13 @@ def test_a_wrong_setting_is_refused_by_name(section: type, settings: dict, messa
         section(**settings)
 
 
-def test_about_fifteen_fields_a_fit():
-    assert len(dataclasses.fields(FitConfig)) <= 15
+@pytest.mark.parametrize(
+    ("half_width", "allowed"), [(None, True), (7.0, True), (22.0, True), (6.0, False), (23.0, False)]
+)
+def test_the_widths_allowed_are_those_whose_masks_have_no_holes_and_no_edges(half_width: float | None, allowed: bool):
+    full = to_pixels(smooth_max_lattice(torch.ones(1, 1, 16, 16), 7, half_width), (112, 112), 7)[..., 35:-35, 35:-35]
+    at_the_last_tap = float(kernel(torch.tensor(28.0), half_width))
+    assert (float(full.min()) > 0.74 and at_the_last_tap < 1 / 3) == allowed
 
 
 @pytest.mark.parametrize("name", ["area_weight", "dice_weight", "sharpness"])
