@@ -211,7 +211,7 @@ def test_metrics_need_no_float64_on_the_device(mps: Elsewhere):
     metrics.area_error(mask, [0.1, 0.2])
     metrics.monotonicity(mask)
     metrics.disagreement(mask)
-    metrics.mean_precision(metrics.precision(mask, torch.ones(112, 112, dtype=torch.bool, device=mask.device)))
+    metrics.precision(mask, torch.ones(112, 112, dtype=torch.bool, device=mask.device))
 
 
 def test_rise_and_algorithm_1_need_no_float64_on_the_device(mps: Elsewhere):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from inrexp.baselines.grad_cam import grad_cam_map
 from inrexp.baselines.gradient import gradient_map
+from inrexp.models.checks import checked_scores
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.inr import MaskField
 from inrexp.paper.lattice import MaskLattice
@@ -45,13 +46,10 @@ def start_sources(source: MaskSource, classifier: Classifier, problems: Sequence
 def checked_saliency(saliency: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     """Scores that rank the pixels of an image, (1, 1, h, w), as they came.
 
-    Raises ValueError for a map of another size, and for one that ranks nothing: constant, or not finite.
+    Raises TypeError for what is no tensor, and ValueError for a map of another size and for one that ranks nothing:
+    constant, or not finite.
     """
-    wanted = (1, 1, *image.shape[-2:])
-    if tuple(saliency.shape) != wanted:
-        raise ValueError(f"saliency must be {wanted} like the image, got {tuple(saliency.shape)}: interpolate it first")
-    if not bool(torch.isfinite(saliency).all()):
-        raise ValueError("saliency must hold finite scores, got NaN or infinite ones: check how it was made")
+    checked_scores(saliency, image)
     if bool(saliency.min() == saliency.max()):
         raise ValueError("saliency must rank the pixels, got a constant map: give another, or none for random weights")
     return saliency

@@ -17,17 +17,17 @@ MASK = torch.zeros(1, 1, 32, 28)
 def test_a_baseline_of_another_size_is_found_in_any_problem():
     wrong = dataclasses.replace(ONE, baseline=torch.zeros(1, 1, 8, 8))
     with pytest.raises(ValueError, match=r"baseline must be a mask .*, got \(1, 1, 8, 8\)"):
-        check_problems([ONE] * 100 + [wrong], QUICK_FIT, 1)
+        check_problems([ONE] * 100 + [wrong], QUICK_FIT, 8)
 
 
 @pytest.mark.parametrize("config", [QUICK_FIT, EXTREMAL_PERTURBATION])
 def test_scores_and_a_start_from_them_go_together(config):
     scores = torch.arange(32.0 * 28).view(1, 1, 32, 28)
     with pytest.raises(ValueError, match="saliency must be given with start='saliency', and only with it"):
-        check_problems([dataclasses.replace(ONE, saliency=scores)], config, 1)
+        check_problems([dataclasses.replace(ONE, saliency=scores)], config, 8)
     with pytest.raises(ValueError, match="saliency must be given with start='saliency'"):
-        check_problems([ONE], dataclasses.replace(QUICK_FIT, start="saliency"), 1)
-    check_problems([dataclasses.replace(ONE, saliency=scores)], dataclasses.replace(QUICK_FIT, start="saliency"), 1)
+        check_problems([ONE], dataclasses.replace(QUICK_FIT, start="saliency"), 8)
+    check_problems([dataclasses.replace(ONE, saliency=scores)], dataclasses.replace(QUICK_FIT, start="saliency"), 8)
 
 
 def test_a_lattice_takes_its_own_areas_in_every_step():

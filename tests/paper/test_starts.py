@@ -44,6 +44,11 @@ def test_the_lowest_scores_are_ranked_by_what_is_near():
     assert torch.unique(ranked).numel() == 4096
 
 
+def test_a_map_that_is_no_tensor_is_refused_by_name(planted: Planted):
+    with pytest.raises(TypeError, match=r"saliency must be .*\.saliency"):
+        checked_saliency(torch.rand(1, 1, 112, 112).numpy(), planted.image)
+
+
 @pytest.mark.parametrize(
     ("saliency", "message"),
     [
