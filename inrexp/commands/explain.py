@@ -99,14 +99,15 @@ def run(options: argparse.Namespace) -> int:
         frames = figures.shown(found, grown, fine=figures.finer(classifier, picture))
         figures.film(frames, f"{stem}.webp", progress=True)
     found.save(f"{stem}.safetensors")
+    numbers = _numbers(found, areas)
     with written_whole(f"{stem}.json") as temporary:
-        temporary.write_text(json.dumps(_numbers(found, areas), indent=2) + "\n")
+        temporary.write_text(json.dumps(numbers, indent=2) + "\n")
     if options.page:
         from inrexp.widgets.page import write_explanation
 
         write_explanation(f"{stem}.html", found, picture, start=area, footer=made_by)
     if suffices:
-        answer = f"a* = {suffices:.3g}{_if_soft(found, suffices)}"
+        answer = f"a* = {suffices:.3g}{_if_soft(found, suffices, numbers['smallest_area_cut'])}"
     elif not found.explains:
         answer = "no a*"
     else:
@@ -162,13 +163,13 @@ def _check_area(options: argparse.Namespace) -> None:
         raise ValueError(f"--area must be one of {held} with --preset {options.preset}, got {options.area:g}")
 
 
-def _if_soft(found: "Explanation", area: float) -> str:
-    """What a soft mask's a* hides: how much of the picture the mask keeps, and what is left of a* once it is cut."""
+def _if_soft(found: "Explanation", area: float, cut: float | None) -> str:
+    """What a soft mask's a* hides: how much of the picture the mask keeps, and what is left of a* once it is cut.
+
+    area: a* of the soft masks.  cut: a* of the cut ones.
+    """
     if found.config.sharpness is not None:
         return ""
-    from inrexp.attribution import CUT
-
-    cut = found.smallest_area(cut=CUT)
     of_cut = "no area suffices" if cut is None else f"a* = {cut:.3g}"
     return f" by a soft mask that keeps {float(found.mask(area).mean()):.0%}; cut to 0 and 1 {of_cut}"
 

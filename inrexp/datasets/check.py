@@ -85,7 +85,7 @@ def _unknown(sample: FolderSample) -> list[str]:
     known = (*IMAGENET_LABELS, *VOC_CLASSES)
     if not sample.wanted or sample.wanted.isdecimal() or sample.wanted.lower() in map(str.lower, known):
         return []
-    return [f"{sample.name}: {sample.wanted!r} is a class of neither ImageNet nor VOC{_near(sample.wanted, known)}"]
+    return [f"{sample.name}: {sample.wanted!r} is a class of neither ImageNet nor VOC{_near(sample.wanted, known, '')}"]
 
 
 def _check_packaged(dataset: Dataset) -> Report:

@@ -104,7 +104,8 @@ def checked_masks(mask: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     check_tensor(mask, "mask", f"(k, 1, {h}, {w})", "of a method's answer give its .mask(area)")
     if mask.dim() != 4 or tuple(mask.shape[1:]) != (1, h, w) or not len(mask):
         raise ValueError(f"mask must be (k, 1, {h}, {w}) like the image, k >= 1, got {tuple(mask.shape)}")
-    low, high = (float(end) for end in mask.to(image).aminmax())
+    mask = mask.to(image)
+    low, high = (float(end) for end in mask.aminmax())
     if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # also for NaN
         raise ValueError(f"mask must lie in [0, 1], 1 keeps the pixel, got values from {low:g} to {high:g}")
-    return mask.to(image)
+    return mask

@@ -64,8 +64,9 @@ def write_explanation(
     """
     label, network = found.target.label, found.classifier_name
     fine = None if picture is None else fine_crop(found.needed_classifier(), picture)
+    smallest = found.smallest_area()
     star = f"No area keeps the threshold of {found.threshold:.2f}, so there is no a*."
-    if found.smallest_area():
+    if smallest:
         star = (
             f"a*, the diamond on the curve, is the smallest area that keeps the threshold of {found.threshold:.2f}; a "
             "larger one may fail it."
@@ -78,7 +79,7 @@ def write_explanation(
         "that share of the picture, everything outside the line is blurred, and p is the probability that is left. "
         f"{star}"
     )
-    scene = scene_of({label: found}, photograph=fine) | {"start": start or found.smallest_area() or 0.1}
+    scene = scene_of({label: found}, photograph=fine) | {"start": start or smallest or 0.1}
     return write_page(
         path, scene, title=f"Which part of this picture is enough for {label!r}?", text=text, footer=footer
     )
