@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from inrexp.comparison import METHODS
-from inrexp.paper.presets import PRESETS
+from inrexp.paper.presets import PRESETS, SMOOTH
 from inrexp.paper.settings import Descent, FitConfig, Growth, LatticeSettings
 from inrexp.paper.smallest_area import PAPER_AREAS
 from inrexp.study.equal import KEPT, judged
@@ -59,14 +59,21 @@ def on_lattices(preset: str) -> FitConfig:
     config = PRESETS[preset]
     steps = config.passes // len(PAPER_AREAS)
     descent = Descent("adam", lr=0.1, lr_end=0.01, beta2=config.descent.beta2)
-    lattices = LatticeSettings(areas=PAPER_AREAS, margin=0, oversample=2)
+    half_width = getattr(config.source, "half_width", None)
+    lattices = LatticeSettings(areas=PAPER_AREAS, margin=0, oversample=2, half_width=half_width)
     return dataclasses.replace(config, name="custom", source=lattices, steps=steps, descent=descent)
 
 
-# crisp as it was until p stood beside its logarithm: four times today's area and Dice weights; as many passes
-LOGARITHM = dataclasses.replace(
+# crisp as it was while its filter had the published kernel, under which sharper masks were no better; as many passes
+PUBLISHED_KERNEL = dataclasses.replace(
     PRESETS["crisp"],
     name="custom",
+    source=dataclasses.replace(SMOOTH, half_width=None),
+    sharpness=Growth(2.0, 64.0, until=0.8),
+)
+# the same before p stood beside its logarithm: four times the area and Dice weights; as many passes
+LOGARITHM = dataclasses.replace(
+    PUBLISHED_KERNEL,
     reward="log_probability",
     area_weight=Growth(3.0, 300.0, until=0.8),
     dice_weight=Growth(1.0, 30.0, until=0.8),
@@ -74,11 +81,12 @@ LOGARITHM = dataclasses.replace(
 MASKS = 4000  # of RISE: half of those published
 SETTINGS = {
     "crisp": Setting("inr"),
-    "crisp, log p alone as reward": Setting("inr", {"preset": LOGARITHM}),
-    "crisp, half the passes": Setting("inr", {"steps": PRESETS["crisp"].steps // 2}),
+    "crisp, published kernel": Setting("inr", {"preset": PUBLISHED_KERNEL}),
+    "crisp, published kernel, log p alone as reward": Setting("inr", {"preset": LOGARITHM}),
     "crisp, random start": Setting("inr", {"preset": "crisp_random"}),
     "crisp, random start, level at 1/2": Setting("inr", {"preset": HALF}),
     "draft": Setting("inr", {"preset": "draft"}),
+    "draft, 150 passes": Setting("inr", {"preset": "draft", "steps": 75}),
     "the paper's setting, on the filter's lattice": Setting("inr", {"preset": "paper_lattice"}),
     "crisp's loss and start on lattices": Setting("extremal_perturbation", {"preset": on_lattices("crisp")}),
     "draft's loss and start on lattices": Setting("extremal_perturbation", {"preset": on_lattices("draft")}),

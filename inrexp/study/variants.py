@@ -45,6 +45,8 @@ HALF = changed(
     name="custom",
     start=None,
     level=None,
+    sharpness=Growth(2.0, 64.0, until=0.8),
+    source={"half_width": None},
     descent=Descent("adam", lr=2e-3, lr_end=2e-4, warmup=0.4),
     area_weight=Growth(1.0, 100.0, until=0.8),
     dice_weight=Growth(1.0, 30.0, until=0.8),
