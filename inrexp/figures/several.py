@@ -58,7 +58,7 @@ def surroundings(pictures: Mapping[str, Surroundings]) -> Figure:
         raise ValueError("pictures must hold the explanations of one picture or more, got none")
     columns = 1 + max(len(one.found) for one in pictures.values())
     side = (WIDTH - 0.8) / columns
-    title, label = (0.62, 0.44) if columns > NARROW else (0.36, 0.32)
+    title, label = (0.74, 0.44) if columns > NARROW else (0.36, 0.32)
     heights = [height for one in pictures.values() for height in (side + title, 0.16 * len(one.truths) + label)]
     with style():
         figure, axes = plt.subplots(

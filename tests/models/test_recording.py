@@ -103,10 +103,11 @@ def test_a_model_that_cannot_be_recorded_is_fitted_without(planted: Planted):
 def test_recordings_of_many_fits_do_not_pile_up(planted: Planted):
     classifier, shape = on_the_gpu(planted).classifier, (2, *planted.image.shape[1:])
     held = []
-    for _ in range(20):
+    for _ in range(50):
         assert recorded(classifier, shape) is not classifier
         held.append(torch.cuda.memory_reserved())
-    assert held[-1] <= 1.5 * held[4]
+    # torch warms a recording up on a stream of its own, of 32, each of which gets a workspace of cuBLAS for good
+    assert held[-1] <= 1.05 * held[35]
 
 
 @pytest.mark.gpu
