@@ -144,6 +144,8 @@ def _words(number: int, one: Shown, *, narrow: bool) -> str:
 
 def _verdict(number: int, one: Shown) -> str:
     """Which explanation, how large, and why algorithm 1 does not count it where it does not."""
+    if not one.sound:
+        return f"{number}: the fit failed"
     if one.accepted is None or one.accepted:
         return f"{number}: {percent(one.kept)}"
     return f"{number}: {percent(one.kept)}, {'adds nothing' if one.suffices else 'not enough'}"

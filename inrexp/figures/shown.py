@@ -45,6 +45,7 @@ class Shown:
     scores: (1, 1, h, w) in [0, 1], the saliency map behind the mask, where there is one.
     overlap: IoU with the row's first mask (`compared`), or the share of the mask on earlier ones (`shown_in_turn`).
     accepted: whether algorithm 1 counts the mask as an explanation; None outside of algorithm 1.
+    sound: whether the fit behind the mask neither collapsed nor diverged (known in algorithm 1).
     """
 
     image: torch.Tensor
@@ -58,6 +59,7 @@ class Shown:
     scores: torch.Tensor | None = None
     overlap: float | None = None
     accepted: bool | None = None
+    sound: bool = True
 
     @property
     def kept(self) -> float:
@@ -142,10 +144,11 @@ def shown_in_turn(found: Explanations, *, fine: torch.Tensor | None = None) -> l
     before = torch.cat([start, masks]).cumsum(0).clamp(0, 1)[:-1]
     shares = overlap_share(masks, before).tolist()
     row = shown_masks(found[0], masks, fine=fine)
-    facts = zip(row, found.areas, shares, found.keeps, strict=True)
+    sound = [one.explains for one in found]
+    facts = zip(row, found.areas, shares, found.keeps, sound, strict=True)
     return [
-        replace(one, asked=area, overlap=share, accepted=accepted, threshold=found.threshold)
-        for one, area, share, accepted in facts
+        replace(one, asked=area, overlap=share, accepted=accepted, threshold=found.threshold, sound=sound)
+        for one, area, share, accepted, sound in facts
     ]
 
 

@@ -67,7 +67,6 @@ def on_lattices(preset: str) -> FitConfig:
 # crisp as it was while its filter had the published kernel, under which sharper masks were no better; as many passes
 PUBLISHED_KERNEL = dataclasses.replace(
     PRESETS["crisp"],
-    name="custom",
     source=dataclasses.replace(SMOOTH, half_width=None),
     sharpness=Growth(2.0, 64.0, until=0.8),
 )

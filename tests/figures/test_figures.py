@@ -217,10 +217,12 @@ def test_figure_3_has_the_null_beside_the_seeds():
 
 def test_figure_5_says_why_algorithm_1_does_not_count_a_mask():
     enough, none = one(0.2, 0.6, accepted=False, overlap=0.5), one(0.2, 0.1, accepted=False, overlap=0.5)
-    words = titles(figures.several({"a": [one(accepted=True), enough, none]}))
+    failed = one(0.2, 0.1, accepted=False, sound=False)
+    words = titles(figures.several({"a": [one(accepted=True), enough, none, failed]}))
     assert "1: 10 %" in words
     assert "2: 20 %, adds nothing" in words
     assert "3: 20 %, not enough" in words
+    assert "4: the fit failed" in words
     with pytest.raises(ValueError, match="rows must hold the explanations"):
         figures.several({})
 
