@@ -22,6 +22,7 @@ from inrexp.paper.lattice import MaskLattice
 from inrexp.paper.masks import MaskSource
 from inrexp.paper.outcome import Outcome
 from inrexp.paper.settings import FitConfig, from_plain
+from inrexp.paper.smallest_area import checked_cut
 
 FORMAT = 2  # 1 had flat settings
 SAME = 0.02  # in probability; machines and versions of torch differ by less
@@ -105,12 +106,14 @@ class Explanation(Attribution):
     def mask(self, area: "float | Sequence[float]", *, cut: float | None = None) -> torch.Tensor:
         """M_a for one area or several.  Returns (k, 1, h, w) in [0, 1]; with `cut`, 0 or 1.
 
-        Raises ValueError for an area outside the fitted range, or one that a lattice does not hold.
+        Raises ValueError for an area outside the fitted range or one that a lattice does not hold, and for a cut that
+        is no level in [0, 1).
         """
         areas = self._areas(area)
+        level = None if cut is None else checked_cut(cut)
         with torch.no_grad():
             mask = torch.cat([self.source(part)[0] for part in areas.split(AT_ONCE, dim=1)])
-        return mask if cut is None else (mask > cut).to(mask.dtype)
+        return mask if level is None else (mask > level).to(mask.dtype)
 
     @property
     def saliency(self) -> torch.Tensor:  # type: ignore[override]

@@ -86,6 +86,12 @@ def test_an_area_that_is_no_number_is_refused(found: Explanation):
         found.mask("a tenth")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("cut", [-0.1, 1, 1.5, float("nan")])
+def test_a_cut_that_is_no_level_is_refused(found: Explanation, cut: float):
+    with pytest.raises(ValueError, match=r"cut must be a level in \[0, 1\), .* got"):
+        found.mask(0.2, cut=cut)
+
+
 def test_where_nothing_kept_is_enough_blank_says_so(planted: Planted, found: Explanation):
     assert found.blank == float(found.probability_of_mask(torch.zeros(1, 1, 112, 112)))
     assert found.blank < found.threshold  # the patch decides the class
