@@ -144,11 +144,10 @@ def shown_in_turn(found: Explanations, *, fine: torch.Tensor | None = None) -> l
     before = torch.cat([start, masks]).cumsum(0).clamp(0, 1)[:-1]
     shares = overlap_share(masks, before).tolist()
     row = shown_masks(found[0], masks, fine=fine)
-    sound = [one.explains for one in found]
-    facts = zip(row, found.areas, shares, found.keeps, sound, strict=True)
+    facts = zip(row, found, found.areas, shares, found.keeps, strict=True)
     return [
-        replace(one, asked=area, overlap=share, accepted=accepted, threshold=found.threshold, sound=sound)
-        for one, area, share, accepted, sound in facts
+        replace(one, asked=area, overlap=share, accepted=accepted, threshold=found.threshold, sound=fit.explains)
+        for one, fit, area, share, accepted in facts
     ]
 
 

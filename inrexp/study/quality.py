@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 
 from inrexp.comparison import METHODS
-from inrexp.paper.presets import PRESETS, SMOOTH
+from inrexp.paper.presets import PRESETS
 from inrexp.paper.settings import Descent, FitConfig, Growth, LatticeSettings
 from inrexp.paper.smallest_area import PAPER_AREAS
 from inrexp.study.equal import KEPT, judged
 from inrexp.study.intervals import interval
 from inrexp.study.rows import settings_of
 from inrexp.study.tables import by_photograph
-from inrexp.study.variants import HALF
+from inrexp.study.variants import HALF, PUBLISHED_KERNEL
 
 MEASURES = {"found": "a* found", "enough": "areas that suffice", "probability_at_100": "p at 10 %"}
 MEASURES |= {"precision_at_100": "precision at 10 %"}
@@ -59,18 +59,11 @@ def on_lattices(preset: str) -> FitConfig:
     config = PRESETS[preset]
     steps = config.passes // len(PAPER_AREAS)
     descent = Descent("adam", lr=0.1, lr_end=0.01, beta2=config.descent.beta2)
-    half_width = getattr(config.source, "half_width", None)
-    lattices = LatticeSettings(areas=PAPER_AREAS, margin=0, oversample=2, half_width=half_width)
+    lattices = LatticeSettings(areas=PAPER_AREAS, margin=0, oversample=2, half_width=config.source.half_width)
     return dataclasses.replace(config, name="custom", source=lattices, steps=steps, descent=descent)
 
 
-# crisp as it was while its filter had the published kernel, under which sharper masks were no better; as many passes
-PUBLISHED_KERNEL = dataclasses.replace(
-    PRESETS["crisp"],
-    source=dataclasses.replace(SMOOTH, half_width=None),
-    sharpness=Growth(2.0, 64.0, until=0.8),
-)
-# the same before p stood beside its logarithm: four times the area and Dice weights; as many passes
+# PUBLISHED_KERNEL before p stood beside its logarithm: four times the area and Dice weights; as many passes
 LOGARITHM = dataclasses.replace(
     PUBLISHED_KERNEL,
     reward="log_probability",

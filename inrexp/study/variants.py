@@ -39,14 +39,14 @@ def changed(config: FitConfig, *, source: dict[str, Any] | None = None, **change
 
 
 CRISP = PRESETS["crisp"]
+# crisp as it was while its filter had the published kernel, under which sharper masks were no better; as many passes
+PUBLISHED_KERNEL = changed(CRISP, source={"half_width": None}, sharpness=Growth(2.0, 64.0, until=0.8))
 # crisp as it was until the level of its sharpening moved: its masks were trimmed to their area only at the end
 HALF = changed(
-    CRISP,
+    PUBLISHED_KERNEL,
     name="custom",
     start=None,
     level=None,
-    sharpness=Growth(2.0, 64.0, until=0.8),
-    source={"half_width": None},
     descent=Descent("adam", lr=2e-3, lr_end=2e-4, warmup=0.4),
     area_weight=Growth(1.0, 100.0, until=0.8),
     dice_weight=Growth(1.0, 30.0, until=0.8),
