@@ -11,7 +11,6 @@ from inrexp.paper.perturb import BLUR_SIGMA, Perturbation
 from inrexp.paper.smallest_area import checked_threshold, searched_areas, smallest_area
 
 CUT = 0.5  # mask values above it are 1 in a binary mask; the paper gives no value for the INR
-AT_ONCE = 16  # masks in one pass of the classifier
 
 
 class Attribution:
@@ -83,7 +82,7 @@ class Attribution:
         Raises TypeError for what is no tensor, and ValueError for another shape or for values outside [0, 1].
         """
         classifier = self.needed_classifier()
-        parts = checked_masks(mask, self.image).split(AT_ONCE)
+        parts = checked_masks(mask, self.image).split(classifier.at_once)
         return torch.cat([classifier.probability(self.blended(part), self.target) for part in parts])
 
     def blended(self, mask: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ from inrexp.files import written_whole
 from inrexp.models.checks import check_tensor
 from inrexp.models.classifier import Classifier
 from inrexp.paper.objectives import dice_overlap
-from inrexp.paper.smallest_area import smallest_area
+from inrexp.paper.smallest_area import checked_threshold, smallest_area
 
 INDEX = "explanations.json"
 FORMAT = 2  # 1 kept its ending as a sentence
@@ -82,6 +82,7 @@ class Explanations(Sequence[Explanation]):
         self.explanations, self.areas, self.stars = tuple(explanations), tuple(areas), tuple(stars)
         self.image, self.threshold, self.initial, self.cut = image, threshold, initial, cut
         self.way, self.ending = way, ending or Ending()
+        self._stars = {None: self.stars, cut: self.stars}  # by cut: as judged in the run, later also under another
 
     def __len__(self) -> int:
         return len(self.explanations)
@@ -111,10 +112,11 @@ class Explanations(Sequence[Explanation]):
         The mask must keep the class, and so must what it adds to the earlier ones, M (1 - M^b): one that only repeats
         them is none, and so is one that keeps the class only without the part it shares with them.
         """
-        if cut is None or cut == self.cut:
-            return self.stars
-        before = self._baselines()[:-1].split(1)
-        return tuple(smallest_beside(one, self.threshold, cut, past) for one, past in zip(self, before, strict=True))
+        if cut not in self._stars:
+            before = self._baselines()[:-1].split(1)
+            judged = zip(self, before, strict=True)
+            self._stars[cut] = tuple(smallest_beside(one, self.threshold, cut, past) for one, past in judged)
+        return self._stars[cut]
 
     def masks(self, area: float | None = None, *, cut: float | None = None) -> torch.Tensor:
         """M^1 to M^n, each at its own area (a*, or what the run was asked), or all at `area`.  Returns (n, 1, h, w)."""
@@ -272,10 +274,16 @@ def smallest_beside(
     """
     if not explanation.explains:
         return None
-    areas = explanation.searched_areas
-    masks = explanation.mask(areas, cut=cut)
-    kept = explanation.probability_of_mask(masks)
-    if bool(baseline.any()):
-        taken = baseline if cut is None else (baseline > cut).to(baseline.dtype)
-        kept = torch.minimum(kept, explanation.probability_of_mask(masks * (1 - taken)))
-    return smallest_area(areas, kept.tolist(), threshold)
+    threshold = checked_threshold(threshold)
+    taken = baseline if cut is None else (baseline > cut).to(baseline.dtype)
+    areas, few = sorted(explanation.searched_areas), explanation.needed_classifier().at_once
+    for first in range(0, len(areas), few):  # upwards, and no further than a*
+        part = areas[first : first + few]
+        masks = explanation.mask(part, cut=cut)
+        kept = explanation.probability_of_mask(masks)
+        if bool(taken.any()) and bool((kept >= threshold).any()):
+            kept = torch.minimum(kept, explanation.probability_of_mask(masks * (1 - taken)))
+        found = smallest_area(part, kept.tolist(), threshold)
+        if found is not None:
+            return found
+    return None

@@ -17,7 +17,7 @@ from typing import Any
 from inrexp.attribution import Attribution
 from inrexp.paper.settings import FitConfig
 
-NO_OPTION = ("seed", "progress", "callback", "batch", "saliency")  # keywords that are no options of a study
+NO_OPTION = ("seed", "progress", "callback", "saliency")  # keywords that are no options of a study
 ANSWERS = ("masks", "map")
 Scores = tuple[float, float | None]  # precision and hit rate; None where the paper's text gives none
 

@@ -266,7 +266,6 @@ def rise(
     masks: int = 8000,
     cells: int = 7,
     keep: float = 0.5,
-    batch: int = 32,
     seed: int = 0,
     progress: bool = True,
 ) -> SaliencyMap:
@@ -274,9 +273,7 @@ def rise(
     image = as_image(classifier, picture)
     wanted = classifier.target(target, image)
     begun = time.perf_counter()
-    saliency = rise_map(
-        classifier, image, wanted, masks=masks, cells=cells, keep=keep, seed=seed, batch=batch, progress=progress
-    )
+    saliency = rise_map(classifier, image, wanted, masks=masks, cells=cells, keep=keep, seed=seed, progress=progress)
     return saliency_map(saliency, classifier, image, wanted, method="rise", seed=seed, begun=begun)
 
 

@@ -189,7 +189,6 @@ def ranked_curve(
     steps: int = 50,
     perturbed: torch.Tensor | None = None,
     delete: bool = False,
-    batch: int = 16,
 ) -> Curve:
     """The insertion or deletion curve for any ranking of the pixels.
 
@@ -197,7 +196,6 @@ def ranked_curve(
     steps: number of steps; each inserts or deletes the same number of pixels.
     perturbed: (1, 3, h, w), the image without its content. By default it is the image blurred by 20 px, the same for
         all methods.
-    batch: images in one classifier pass.
     Raises TypeError for a saliency that is no tensor, and ValueError for one of another size or with scores that are
     not finite, or for steps below 1.
     """
@@ -207,8 +205,8 @@ def ranked_curve(
     perturbed = blur(image) if perturbed is None else perturbed
     shares = [step / steps for step in range(steps + 1)]
     kept = []
-    for start in range(0, steps + 1, batch):
-        mask = keep_largest(saliency, torch.tensor(shares[start : start + batch])).to(image)
+    for part in torch.tensor(shares).split(classifier.at_once):
+        mask = keep_largest(saliency, part).to(image)
         seen = blend(image, perturbed, 1 - mask if delete else mask)
         kept.append(classifier.probability(seen, target))
     return Curve(torch.tensor(shares, dtype=torch.float64), torch.cat(kept).cpu())

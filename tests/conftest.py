@@ -30,13 +30,16 @@ def forked(do: Callable, *arguments) -> multiprocessing.Process:
     """A process that is begun: its changes stay there, and torch is not imported once more.  It may be killed.
 
     A progress bar's lock is shared with forked processes, and stays locked for good if its holder is killed.  The
-    forked process gets a lock of its own, so that it cannot take this one's to its grave.
+    forked process gets a lock of its own, so that it cannot take this one's to its grave.  tqdm.auto's bar is another
+    class, and has another lock if it was the first to draw.
     """
 
     def alone() -> None:
-        from tqdm import tqdm
+        import tqdm
+        import tqdm.auto
 
-        tqdm.set_lock(threading.RLock())
+        for bar in (tqdm.tqdm, tqdm.auto.tqdm):
+            bar.set_lock(threading.RLock())
         do(*arguments)
 
     process = multiprocessing.get_context("fork").Process(target=alone)

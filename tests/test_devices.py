@@ -159,7 +159,7 @@ def test_algorithm_1(cuda: Elsewhere):
 
 
 def test_rise(cuda: Elsewhere):
-    found = rise_map(cuda.classifier, cuda.image, STRIPES, masks=4, batch=2, progress=False)
+    found = rise_map(cuda.classifier, cuda.image, STRIPES, masks=4, progress=False)
     assert found.device.type == "cuda"
 
 
@@ -215,5 +215,5 @@ def test_metrics_need_no_float64_on_the_device(mps: Elsewhere):
 
 
 def test_rise_and_algorithm_1_need_no_float64_on_the_device(mps: Elsewhere):
-    rise_map(mps.classifier, mps.image, STRIPES, masks=4, batch=2, progress=False)
+    rise_map(mps.classifier, mps.image, STRIPES, masks=4, progress=False)
     explain_in_turn(mps.classifier, [mps.problem()], SHORT, n=2, rules=Rules(stop=False), progress=False)

@@ -61,8 +61,24 @@ def test_a_mask_must_keep_the_class_itself_and_not_only_by_what_it_adds(shared_t
         searched_areas=(0.1, 0.2),
         mask=lambda areas, cut: mask.expand(len(areas), -1, -1, -1),
         probability_of_mask=lambda masks: torch.where(masks[:, 0, 0, 0] == 1, shared_too, 0.9),
+        needed_classifier=lambda: types.SimpleNamespace(at_once=2),
     )
     assert smallest_beside(found, 0.5, None, baseline) == star
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 8])
+def test_the_search_goes_upwards_and_no_further_than_the_smallest_area(at_once: int):
+    asked = []
+    found = types.SimpleNamespace(
+        explains=True,
+        searched_areas=(0.4, 0.1, 0.3, 0.2, 0.5),  # a lattice may hold them in any order
+        mask=lambda areas, cut: asked.extend(areas) or torch.tensor(areas).view(-1, 1, 1, 1),
+        probability_of_mask=lambda masks: (masks[:, 0, 0, 0] > 0.25).float(),
+        needed_classifier=lambda: types.SimpleNamespace(at_once=at_once),
+    )
+    assert smallest_beside(found, 0.5, None, torch.zeros(1, 1, 1, 1)) == 0.3
+    passes = -(-3 // at_once)  # the third area suffices
+    assert asked == [0.1, 0.2, 0.3, 0.4, 0.5][: passes * at_once]
 
 
 def test_saved_explanations_come_back(planted_pair, tmp_path):

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 # everywhere, so that module of `datasets` comes first.
 ORDER = (
     "files",
+    "names",
     "claims",
     "seeds",
     "models",
@@ -41,6 +42,7 @@ SHORTEST, LONGEST = 50, 300  # lines of a module
 TOO_LONG: set[str] = set()
 TOO_SHORT = {
     "claims",
+    "names",
     "seeds",
     "paper.smallest_area",
     "paper.outcome",

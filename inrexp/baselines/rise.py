@@ -27,10 +27,10 @@ def rise_masks(cells: torch.Tensor, shifts: torch.Tensor, size: tuple[int, int])
     return torch.stack(crops)
 
 
-def check_rise(*, masks: int, cells: int, keep: float, batch: int = 1) -> None:
+def check_rise(*, masks: int, cells: int, keep: float) -> None:
     """Raises ValueError for numbers below 1, and for a `keep` outside (0, 1)."""
-    if masks < 1 or cells < 1 or batch < 1:
-        raise ValueError(f"masks, cells and batch must be 1 or more, got {masks}, {cells}, {batch}")
+    if masks < 1 or cells < 1:
+        raise ValueError(f"masks and cells must be 1 or more, got {masks} and {cells}")
     if not 0 < keep < 1:
         raise ValueError(f"keep must be a probability in (0, 1), got {keep}")
 
@@ -44,7 +44,6 @@ def rise_map(
     cells: int = 7,
     keep: float = 0.5,
     seed: int = 0,
-    batch: int = 32,
     progress: bool = True,
 ) -> torch.Tensor:
     """RISE (Petsiuk, Das, Saenko 2018): the mean of random masks, each weighted by the probability that it keeps.
@@ -53,10 +52,9 @@ def rise_map(
     the training pictures, which is 0 after normalisation.
     masks: number of masks; the authors use 8000.  cells: cells along each side of a mask.
     keep: the probability that a cell is kept.
-    batch: images in one classifier pass. The map does not depend on it.
     Returns (1, 1, h, w).  Raises ValueError as `check_rise`.
     """
-    check_rise(masks=masks, cells=cells, keep=keep, batch=batch)
+    check_rise(masks=masks, cells=cells, keep=keep)
     size = (image.shape[-2], image.shape[-1])
     drawn = generator(seed, "masks")
     kept = (torch.rand(masks, cells, cells, generator=drawn) < keep).to(image)
@@ -68,7 +66,7 @@ def rise_map(
         torch.no_grad(),
         tqdm(total=masks, desc="RISE", unit="mask", disable=not progress) as bar,
     ):
-        for grid, shift in zip(kept.split(batch), shifts.split(batch), strict=True):
+        for grid, shift in zip(kept.split(classifier.at_once), shifts.split(classifier.at_once), strict=True):
             mask = rise_masks(grid, shift, size)  # (b, 1, h, w)
             weight = classifier.probability(inputs * mask, target, normalised=True)
             total += torch.einsum("n,nchw->chw", weight, mask)

@@ -5,12 +5,12 @@ runs.
 """
 
 import argparse
-import difflib
 import sys
 import warnings
 
 from inrexp.commands import claims, data, explain, run, study, tables
 from inrexp.commands.arguments import INTERRUPTED
+from inrexp.names import did_you_mean
 
 COMMANDS = {
     "explain": (explain, "masks of one picture: overlay, strip over areas, numbers"),
@@ -36,7 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     options, strange = parser.parse_known_args(given)
     if strange:  # with the command's own usage, where argparse would give that of all
-        options.command.error(f"unknown: {' '.join(strange)}{_near(strange[0], options.command)}")
+        options.command.error(
+            f"unknown: {' '.join(strange)}{did_you_mean(strange[0], options.command._option_string_actions)}"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
@@ -64,8 +66,3 @@ def make_parser() -> argparse.ArgumentParser:
         command.set_defaults(command=command)
         module.add_options(command)
     return parser
-
-
-def _near(strange: str, command: argparse.ArgumentParser) -> str:
-    near = difflib.get_close_matches(strange, command._option_string_actions, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""

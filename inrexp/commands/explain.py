@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
     _check_area(options)
     from inrexp import figures
     from inrexp.paper.outcome import FitFailed
+    from inrexp.paper.presets import RANDOM
 
     classifier = inrexp.load_classifier(options.model, device=options.device)
     image = classifier.prepare(picture)
@@ -112,6 +113,8 @@ def run(options: argparse.Namespace) -> int:
         answer = "no a*"
     else:
         hint = "; another --seed may do better" if found.config.is_field else ""
+        if found.config.start is not None:
+            hint = f"; another start may do better: --preset {RANDOM}, or another --seed"
         answer = (
             f"no area from {low:g} to {high:g} keeps p at {found.threshold:.2f} (the most is {_probability(kept)}, at "
             f"{at:.3g}{hint})"

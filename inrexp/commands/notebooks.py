@@ -1,7 +1,6 @@
 """Notebooks as programs: found by a short name, their parameters checked against their own cell."""
 
 import ast
-import difflib
 import hashlib
 import json
 import re
@@ -13,6 +12,7 @@ from typing import Any
 
 from inrexp.commands.arguments import PRESETS
 from inrexp.files import CLONE
+from inrexp.names import did_you_mean
 
 RESERVED = {"QUICK": "--full", "FULL": "--full", "DEVICE": "--device"}  # the option that sets each
 STAMP = "inrexp"  # the key of our notes in a notebook's metadata
@@ -71,7 +71,7 @@ def find(name: str, among: list[Notebook]) -> Notebook:
     if len(found) == 1:
         return found[0]
     names = [one.name for one in (found or among)]
-    why = f"{name!r} may be any of" if found else f"no notebook {name!r}{_near(name, names)}; there are"
+    why = f"{name!r} may be any of" if found else f"no notebook {name!r}{did_you_mean(name, names)}; there are"
     raise LookupError(f"{why} {', '.join(names)}")
 
 
@@ -168,7 +168,9 @@ def _value(notebook: Notebook, name: str, text: str) -> Any:
         raise ValueError(f"-p {name}: use {RESERVED[name]} instead")
     if name not in notebook.defaults:
         names = [name for name in notebook.defaults if name not in RESERVED]
-        raise LookupError(f"{notebook.name} has no parameter {name!r}{_near(name, names)}; it has {', '.join(names)}")
+        raise LookupError(
+            f"{notebook.name} has no parameter {name!r}{did_you_mean(name, names)}; it has {', '.join(names)}"
+        )
     kinds = notebook.kinds[name]
     try:
         value = ast.literal_eval(text)
@@ -202,8 +204,8 @@ def _checked(notebook: Notebook, name: str, value: Any) -> Any:
     if name in ("PRESET", "PRESETS", "EP_PRESET"):
         for one in several:
             if one not in PRESETS:
-                near = _near(str(one), list(PRESETS))
-                raise LookupError(f"-p {name}: no preset named {one!r}{near}; there are {', '.join(PRESETS)}")
+                meant = did_you_mean(str(one), PRESETS)
+                raise LookupError(f"-p {name}: no preset named {one!r}{meant}; there are {', '.join(PRESETS)}")
     if name in ("PICTURE", "PICTURES") and all(isinstance(one, str) for one in several):  # 13 counts its PICTURES
         found = [_picture(notebook, one) for one in several]
         return found if isinstance(value, list) else found[0]
@@ -219,12 +221,6 @@ def _picture(notebook: Notebook, source: str) -> str:
             return str(path.absolute())
     picture_path(source)  # raises for what is no packaged name
     return source
-
-
-def _near(name: str, names: list[str]) -> str:
-    lowered = {one.lower(): one for one in names}
-    near = [lowered[one] for one in difflib.get_close_matches(name.lower(), lowered, n=3)]
-    return f" (near it: {', '.join(near)})" if near else ""
 
 
 def is_stale(notebook: Notebook) -> bool:

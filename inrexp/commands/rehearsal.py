@@ -13,7 +13,7 @@ MASKS = 8  # of RISE
 HIDDEN, FEATURES = 16, 16  # of a field: every pixel of the paper's grid is still asked, at a small part of the cost
 SIDE = 112  # px of the pictures that the packaged classifiers see: a quarter of the pixels, and of all that is computed
 PREAMBLE = "from inrexp.commands import rehearsal\n\nrehearsal.shorten()"
-LIMITS = {"steps": STEPS, "extremal_steps": STEPS, "masks": MASKS, "seeds": COUNT, "n": COUNT}
+LIMITS = {"pictures": COUNT, "steps": STEPS, "extremal_steps": STEPS, "masks": MASKS, "seeds": COUNT, "n": COUNT}
 
 
 def cut(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from inrexp.datasets.samples import Dataset, class_ids, turned
 from inrexp.datasets.voc import IGNORED as VOC_IGNORED
 from inrexp.datasets.voc import VOC, Annotation, difficult_classes, read_annotations
 from inrexp.files import PICTURES, external, picture_table, registry
-from inrexp.models.classifier import _near
 from inrexp.models.registry import IMAGENET_LABELS, VOC_RESNET
 from inrexp.models.voc_resnet import VOC_CLASSES, load_voc_resnet
+from inrexp.names import did_you_mean
 
 SHOWN = 20  # problems of one kind in a report's text
 TERMS = ("shows", "author", "source", "licence")  # what pictures.toml says of every picture
@@ -85,7 +85,9 @@ def _unknown(sample: FolderSample) -> list[str]:
     known = (*IMAGENET_LABELS, *VOC_CLASSES)
     if not sample.wanted or sample.wanted.isdecimal() or sample.wanted.lower() in map(str.lower, known):
         return []
-    return [f"{sample.name}: {sample.wanted!r} is a class of neither ImageNet nor VOC{_near(sample.wanted, known, '')}"]
+    return [
+        f"{sample.name}: {sample.wanted!r} is a class of neither ImageNet nor VOC{did_you_mean(sample.wanted, known)}"
+    ]
 
 
 def _check_packaged(dataset: Dataset) -> Report:

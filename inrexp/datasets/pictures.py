@@ -1,6 +1,5 @@
 """Pictures in: files, packaged ones, PIL images. Nothing here imports torch: a wrong picture is told at once."""
 
-import difflib
 import warnings
 from importlib.resources import files
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from inrexp.files import PICTURES, picture_table
+from inrexp.names import did_you_mean
 
 PACKAGED = tuple(picture_table())  # names of pictures that travel with inrexp or inside packages that it needs
 MIN_SIDE = 16  # px; a smaller picture holds nothing that a mask smooth over 21 px could point at
@@ -57,8 +57,7 @@ def picture_path(source: "str | Path") -> Path:
     if path.is_dir():
         raise FileNotFoundError(f"{path} is a folder: give one picture, such as a file in it")
     if not path.is_file():
-        near = difflib.get_close_matches(str(source), PACKAGED, n=1)
-        meant = f" (did you mean {near[0]!r}?)" if near else ""
+        meant = did_you_mean(str(source), PACKAGED)
         raise FileNotFoundError(f"no picture at {path}{meant}; packaged pictures are {', '.join(PACKAGED)}")
     return path
 

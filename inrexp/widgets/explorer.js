@@ -230,7 +230,7 @@ function sentence(scene, state, one) {
   const p = one.p === undefined ? "p is not measured" : `p ${pText(one)} of ${one.answer.unmasked.toFixed(2)} unmasked`;
   const star = one.answer.sound
     ? one.star === null ? "no area keeps the threshold" : `a* = ${percent(one.star)}`
-    : "this fit did not finish soundly, it has no a*";
+    : "this answer explains nothing, so it has no a*";
   return `${asked}${kept}: ${p} (${one.answer.label}); ${star}.${one.answer.note ? ` ${one.answer.note}.` : ""}`;
 }
 

@@ -207,7 +207,8 @@ def _positions(answer: Attribution, areas: Sequence[float] | None) -> tuple[tupl
 def _probabilities(
     classifier: Classifier, answer: Attribution, masks: torch.Tensor, perturbed: torch.Tensor
 ) -> list[float]:
-    kept = [classifier.probability(blend(answer.image, perturbed, part), answer.target) for part in masks.split(8)]
+    parts = masks.split(classifier.at_once)
+    kept = [classifier.probability(blend(answer.image, perturbed, part), answer.target) for part in parts]
     return _rounded(torch.cat(kept))
 
 

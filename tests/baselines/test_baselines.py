@@ -6,7 +6,7 @@ import torch
 from planted import QUICK_FIT, plant, precision
 from torch import nn
 
-from inrexp import methods
+from inrexp import methods, metrics
 from inrexp.baselines import grad_cam, rise
 from inrexp.comparison import METHODS
 from inrexp.explanation import Explanation
@@ -278,7 +278,7 @@ def test_rise_equals_brute_force_in_float64():
     classifier, _ = small(model)
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     got = rise.rise_map(
-        classifier, image, Target((1,), "one"), masks=count, cells=cells, keep=keep, seed=5, batch=4, progress=False
+        classifier, image, Target((1,), "one"), masks=count, cells=cells, keep=keep, seed=5, progress=False
     )
     drawn = generator(5, "masks")
     grids = (torch.rand(count, cells, cells, generator=drawn) < keep).double().numpy()
@@ -298,23 +298,26 @@ def test_rise_equals_brute_force_in_float64():
     np.testing.assert_allclose(got[0, 0].numpy(), total / (keep * count), atol=1e-12)
 
 
-def test_rise_does_not_depend_on_the_batch_nor_touch_the_global_generator():
+def test_rise_does_not_depend_on_the_pictures_in_a_pass_nor_touch_the_global_generator(monkeypatch):
     classifier, image = small(TinyCNN())
-    before = torch.get_rng_state()
-    maps = [methods.rise(classifier, image, 1, masks=10, batch=b, seed=3, progress=False).saliency for b in (3, 10)]
+    before, maps = torch.get_rng_state(), []
+    for at_once in (3, 10):
+        monkeypatch.setattr(Classifier, "at_once", at_once)
+        maps.append(methods.rise(classifier, image, 1, masks=10, seed=3, progress=False).saliency)
     assert torch.allclose(maps[0], maps[1], atol=1e-6)
     assert torch.equal(torch.get_rng_state(), before)
     other = methods.rise(classifier, image, 1, masks=10, seed=4, progress=False).saliency
     assert not torch.allclose(maps[0], other)
 
 
-def test_rise_bounds_its_batches():
+def test_what_judges_masks_shows_the_classifier_no_more_pictures_at_once_than_it_takes():
     classifier, image = small(TinyCNN())
     seen = []
-    hook = classifier.model.register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
-    methods.rise(classifier, image, 1, masks=10, batch=4, progress=False)
-    hook.remove()
-    assert max(seen) == 4
+    classifier.model.register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
+    found = methods.rise(classifier, image, 1, masks=10, progress=False)
+    found.probability(found.searched_areas)
+    metrics.insertion(found, steps=10)
+    assert max(seen) == classifier.at_once < 10
 
 
 def test_rise_masks_are_on_average_as_large_as_the_keep_probability():

@@ -50,6 +50,7 @@ def run(*arguments: object) -> int:
     return cli.main(["explain", *map(str, arguments)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
@@ -122,6 +123,7 @@ def test_a_page_is_one_file_that_asks_for_nothing(picture: Path, tmp_path: Path)
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
+@pytest.mark.slow
 def test_a_second_run_with_the_same_seed_gives_the_same_numbers(picture: Path, tmp_path: Path):
     numbers = []
     for name in ("one", "two"):
@@ -131,6 +133,7 @@ def test_a_second_run_with_the_same_seed_gives_the_same_numbers(picture: Path, t
     assert numbers[0] == numbers[1]
 
 
+@pytest.mark.slow
 def test_a_preset_that_holds_a_few_areas_shows_those(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     assert run(picture, "--preset", "extremal_perturbation", "--steps", 3, "--out", tmp_path) == 0
     numbers = json.loads((tmp_path / "stripes.v1.json").read_text())
@@ -179,7 +182,7 @@ def test_bad_input_is_one_line_on_stderr_exit_status_2_and_no_file(
 def test_models_and_devices_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert run("coffee", "--model", "resnet51", "--out", tmp_path / "out") == 2
-    assert "no classifier named 'resnet51'; did you mean 'resnet50'" in capsys.readouterr().err
+    assert "no classifier named 'resnet51' (did you mean 'resnet50'" in capsys.readouterr().err
     assert run("coffee", "--device", "cuda", "--out", tmp_path / "out") == 2
     assert "device 'cuda' is not available here; available: cpu" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -207,6 +210,7 @@ def test_a_figure_that_cannot_be_written_leaves_no_half_of_it(
     assert [path for path in (tmp_path / "out").iterdir() if path.suffix == ".png"] == []
 
 
+@pytest.mark.slow
 def test_a_film_of_the_growing_mask_comes_on_request_with_a_bar_while_it_is_drawn(
     picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
@@ -217,6 +221,16 @@ def test_a_film_of_the_growing_mask_comes_on_request_with_a_bar_while_it_is_draw
     assert re.search(r"film: .*/5", capsys.readouterr().err)
 
 
+def test_where_no_area_suffices_another_start_is_named(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(inrexp.PRESETS, "brief", dataclasses.replace(inrexp.PRESETS["brief"], start="grad_cam"))
+    monkeypatch.setattr(Explanation, "smallest_area", lambda self, *given, **options: None)
+    assert run(picture, "--preset", "brief", "--out", tmp_path) == 0
+    assert "; another start may do better: --preset crisp_random, or another --seed)" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_a_class_that_the_network_hardly_sees_is_said_so_and_what_was_found_is_named(
     picture: Path, planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
@@ -278,14 +292,14 @@ LIGHT: list[tuple[list[str], int, str]] = [
     (["run"], 0, "fig3"),
     (["explode"], 2, "explode"),
     (["explain", "--preset", "fastest"], 2, "'fastest'"),
-    (["explain", "coffee", "--otu", "there"], 2, "unknown: --otu there (did you mean --out?)"),
+    (["explain", "coffee", "--otu", "there"], 2, "unknown: --otu there (did you mean '--out'"),
     (["explain", "coffee", "macaws"], 2, "usage: inrexp explain"),
     (["explain", "no-such-picture"], 2, "no picture at no-such-picture"),
     (["explain", "coffee", "--area", "15"], 2, "argument --area: wanted a fraction of the picture"),
     (["explain", "coffee", "--area", "nan"], 2, "such as 0.15 for 15 %, got 'nan'"),
     (["explain", "coffee", "--steps", "-3"], 2, "--steps: wanted a whole number of 1 or more, got '-3'"),
     (["explain", "coffee", "--out", "/proc/no"], 2, "--out must be a folder that can be written to"),
-    (["run", "fig3", "-p", "PRESET=crsp"], 2, "no preset named 'crsp' (near it: crisp)"),
+    (["run", "fig3", "-p", "PRESET=crsp"], 2, "no preset named 'crsp' (did you mean 'crisp'"),
     (["study", "nowhere", "--methods", "inr,"], 2, "got '': one of your own needs --plugin"),
     (["study", "nowhere", "--dataset", "imagenet"], 2, "--dataset: invalid choice: 'imagenet'"),
     (["study", "nowhere", "--seeds", "0"], 2, "--seeds: wanted a whole number of 1 or more, got '0'"),

@@ -66,7 +66,11 @@ def test_parameters_are_read_as_the_type_of_their_default(tiny: notebooks.Notebo
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"STEP": "20"}, LookupError, r"no parameter 'STEP' \(near it: STEPS\); it has STEPS, RATE, NAME, AREAS"),
+        (
+            {"STEP": "20"},
+            LookupError,
+            r"no parameter 'STEP' \(did you mean 'STEPS'\?\); it has STEPS, RATE, NAME, AREAS",
+        ),
         ({"STEPS": "many"}, TypeError, "STEPS of tiny must be None or int .*, got 'many'"),
         ({"STEPS": "True"}, TypeError, "STEPS"),
         ({"AREAS": "0.1"}, TypeError, r"AREAS of tiny must be list \(its default is -p AREAS='\[0.1, 0.2\]'\)"),
@@ -85,7 +89,11 @@ def test_what_a_notebook_does_not_take_is_an_error(tiny: notebooks.Notebook, giv
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"PRESET": "crsp"}, LookupError, r"no preset named 'crsp' \(near it: crisp\); there are crisp, draft"),
+        (
+            {"PRESET": "crsp"},
+            LookupError,
+            r"no preset named 'crsp' \(did you mean 'crisp'\?\); there are crisp, draft",
+        ),
         ({"PICTURES": "['monarch', 'macawz']"}, FileNotFoundError, r"no picture at macawz \(did you mean 'macaw'"),
         ({"AREA": "0"}, ValueError, "AREA takes fractions of the picture"),
     ],
@@ -134,7 +142,7 @@ def test_a_device_that_is_not_there_is_an_error_before_anything_runs(tiny: noteb
 
 
 def test_an_unknown_notebook_is_an_error_that_names_the_near_ones(tiny: notebooks.Notebook):
-    with pytest.raises(LookupError, match="no notebook 'tinny' .near it: tiny.; there are tiny"):
+    with pytest.raises(LookupError, match=r"no notebook 'tinny' .did you mean 'tiny'\?.; there are tiny"):
         notebooks.find("tinny", [tiny])
     for name in ("tiny", "01", "tiny_ex", "01_tiny_example.ipynb"):
         assert notebooks.find(name, [tiny]) is tiny

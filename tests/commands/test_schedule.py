@@ -47,6 +47,7 @@ def test_each_notebook_has_a_line_with_its_figures_and_one_that_fails_stops_no_o
     ]
 
 
+@pytest.mark.slow
 def test_the_first_begins_first_and_then_the_longest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     records = [Record(toy("a", "half a minute")), Record(toy("b", "1 minute")), Record(toy("c", "3 minutes"))]

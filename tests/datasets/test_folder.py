@@ -75,7 +75,7 @@ def test_all_faults_of_the_names_and_labels_are_told_at_once(tmp_path: Path):
 def test_the_check_names_a_class_that_may_be_misspelled(tmp_path: Path):
     report = check_data("folder", own(tmp_path, "name,target\na,espreso\n"))
     assert report.problems == ()
-    assert "a: 'espreso' is a class of neither ImageNet nor VOC; did you mean 'espresso'" in str(report)
+    assert "a: 'espreso' is a class of neither ImageNet nor VOC (did you mean 'espresso'" in str(report)
     for known in ("Espresso", "967", "dog"):
         assert "neither" not in str(check_data("folder", own(tmp_path, f"name,target\na,{known}\n")))
 

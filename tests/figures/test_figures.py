@@ -173,8 +173,10 @@ def test_labels_that_do_overlap_are_found():
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_no_label_lies_over_another_or_leaves_the_figure(name: str, tmp_path: Path):
+def test_no_label_lies_over_another_or_leaves_the_figure(name: str, tmp_path: Path, monkeypatch):
     figure = DRAWN[name]()
+    # savefig lays the figure out twice, too; the labels have their places without the pixels
+    monkeypatch.setattr(figure, "savefig", lambda file, **_: figure.draw_without_rendering())
     figures.save_figure(figure, "a", quick=True, made_by=WORDS, reduced="100 steps instead of 800", folder=tmp_path)
     assert overlapping(figure) == []
     assert outside(figure) == []

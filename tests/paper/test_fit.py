@@ -214,6 +214,7 @@ def test_a_bigger_area_contains_the_smaller(planted: Planted):
     assert bool((found.mean((1, 2, 3)).diff() > 0).all())
 
 
+@pytest.mark.slow
 def test_a_baseline_pushes_the_mask_to_the_other_patch(planted_pair: Planted):
     barred = [None, *(truth[None, None].float() for truth in planted_pair.truths)]
     problems = [Problem(planted_pair.image, STRIPES, 0, baseline) for baseline in barred]
@@ -261,6 +262,7 @@ def test_every_option_fits_and_changes_the_weights(planted: Planted, change: dic
     assert one.source.settings != plain.source.settings or not same(one, plain)
 
 
+@pytest.mark.slow
 def test_a_multi_label_head_is_explained_by_its_sigmoid(planted: Planted):
     planted.classifier.activation = "sigmoid"
     (one,) = fit(planted.classifier, [Problem(planted.image, STRIPES)], QUICK_FIT, progress=False)

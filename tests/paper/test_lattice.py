@@ -201,6 +201,7 @@ def test_flip_shows_the_mirrored_picture_on_even_steps_only():
     assert not torch.allclose(even, odd, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_the_planted_patch_is_found_within_150_steps():
     planted = plant()
     found = extremal_perturbation(
@@ -228,6 +229,7 @@ def test_every_way_to_a_short_run_scales_the_rate(planted):
         assert call(planted.classifier, planted.image, 1, **whole).config == short
 
 
+@pytest.mark.slow
 def test_the_fast_filter_ends_at_nearly_the_same_mask():
     planted = plant()
     exact, fast_one = (

@@ -134,6 +134,7 @@ def test_a_page_needs_its_two_marks_once_and_in_order():
             ledger.between_marks(wrong, "new")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_pictures_decide")
 def test_the_command_prints_and_writes_what_fresh_rows_say(tmp_path: Path, capsys: pytest.CaptureFixture):
     methods = ("inr", "extremal_perturbation", "grad_cam", "rise")

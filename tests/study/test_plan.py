@@ -97,7 +97,7 @@ def test_a_limit_spreads_over_the_data_set():
         ({"options": {"extremal_perturbation": {"preset": "crisp"}}}, "fits a field"),
         ({"options": {"inr": {"preset": "extremal_perturbation"}}}, "fits a lattice and no field: give one of crisp"),
         ({"options": {"rise": {"masks": None}}}, "rise.masks must be int"),
-        ({"options": {"rise": {"masks": -5}}}, "masks, cells and batch must be 1 or more, got -5"),
+        ({"options": {"rise": {"masks": -5}}}, "masks and cells must be 1 or more, got -5"),
         ({"options": {"rise": {"keep": 7}}}, r"keep must be a probability in \(0, 1\), got 7"),
         ({"options": {"smoothgrad": {}}}, "methods must be some of inr, .*; got smoothgrad"),
     ],

@@ -177,6 +177,7 @@ def test_a_second_run_computes_nothing(whole: Path, monkeypatch: pytest.MonkeyPa
     assert table(whole) == before
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work_and_do_none_of_it_twice(whole: Path, tmp_path: Path):
     def counted(number: int) -> None:
         def noted(plan, classifier, task, report=None):
@@ -238,6 +239,7 @@ def test_a_file_that_cannot_grow_keeps_what_is_finished(whole: Path, tmp_path: P
     assert masks_in(tmp_path) == masks_in(whole)
 
 
+@pytest.mark.slow
 def test_a_picture_that_fails_is_recorded_and_the_rest_goes_on(whole: Path, tmp_path: Path, capsys):
     assert go(tmp_path, dataset=planted_dataset(broken=True)) == {"finished": 24, "failed": 8}
     with Results(tmp_path) as store:
@@ -352,6 +354,7 @@ def test_another_plan_on_the_same_folder_adds_rows_and_changes_none(whole: Path,
     assert len(after) == 2 * len(before) - 1
 
 
+@pytest.mark.slow
 def test_a_group_of_fits_gives_what_each_gives_alone(whole: Path, tmp_path: Path):
     go(tmp_path, dataclasses.replace(PLAN, methods=("inr",), batch=4))
     with Results(tmp_path) as store, Results(whole) as alone:
@@ -362,6 +365,7 @@ def test_a_group_of_fits_gives_what_each_gives_alone(whole: Path, tmp_path: Path
                 assert row[name] == pytest.approx(expected[run_of(row)][name], abs=5e-3)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished_and_stores_no_half_fit(whole: Path, tmp_path: Path):
     def interrupt(plan, classifier, task, report=None):
         if rows_in(tmp_path) < 8:

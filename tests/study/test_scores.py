@@ -44,6 +44,7 @@ def test_a_rows_numbers_are_those_of_the_explanation_itself(tmp_path: Path):
     assert np.abs(masks[f"{area:g}"] / 255 - found.mask(area)[0, 0].numpy()).max() < 0.51 / 255
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["inr", "extremal_perturbation"])
 def test_the_a_star_of_soft_masks_and_that_of_cut_ones_are_two_columns(method: str, tmp_path: Path):
     """Above 0.999 next to no pixel of a soft mask is left."""
@@ -65,6 +66,7 @@ def test_the_last_area_is_the_largest_in_whatever_order_a_method_holds_its_masks
     assert areas_of(held) == [0.05, 0.1, 0.2]
 
 
+@pytest.mark.slow
 def test_a_row_without_a_star_has_none_where_it_is_needed(tmp_path: Path):
     plan = dataclasses.replace(PLAN, threshold=0.999)
     go(tmp_path, plan, dataset=planted_dataset(pictures=1))

@@ -554,6 +554,7 @@ def test_seconds_are_a_mean_over_seeds_then_pictures_and_of_this_study():
         tables.seconds_table(found, seconds.assign(key=list("wxyz")))
 
 
+@pytest.mark.slow
 def test_the_command_writes_tables_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture):
     for name, runs in (("one", TWO), ("three", [*TWO, run(iteration=2), run(iteration=3)])):
         pd.DataFrame(runs).to_csv(tmp_path / f"{name}_rows.csv", index=False)
