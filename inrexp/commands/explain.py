@@ -5,6 +5,7 @@ range: `inrexp.Explanation.load` reads it.
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 import tempfile
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
 
     from inrexp.explanation import Explanation
     from inrexp.models.classifier import Classifier, Target
+    from inrexp.paper.settings import FitConfig
 
 STRIP = (0.025, 0.05, 0.1, 0.15, 0.2)
+WIDER = 0.5  # the largest area that is proposed where none up to the preset's suffices
 WEAK = 0.1  # a probability below which half of it is no evidence
 FRAMES = 36  # of the film: every half percent from 2.5 to 20 %
 
@@ -58,6 +61,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(PRESETS)} (default: crisp)",
     )
     parser.add_argument("--steps", type=positive, help="other than the preset's")
+    parser.add_argument(
+        "--area-range",
+        type=fraction,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="areas that the field is fitted for, other than the preset's 0.025 to 0.2",
+    )
     add_seed(parser)
     add_device(parser)
     parser.add_argument("--page", action="store_true", help="also one HTML file with an area slider, to mail")
@@ -72,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     """Fit, write the files, print one line.  Returns 130 for a fit that Ctrl-C ended early."""
     _check(options)
     picture = inrexp.load_picture(options.picture)
-    _check_area(options)
+    config = _config(options)
     from inrexp import figures
     from inrexp.paper.outcome import FitFailed
     from inrexp.paper.presets import RANDOM
@@ -81,13 +91,13 @@ def run(options: argparse.Namespace) -> int:
     image = classifier.prepare(picture)
     target = classifier.target(options.target, image)
     _say_if_weak(classifier, image, target)
-    settings = {"preset": options.preset, "seed": options.seed, "steps": options.steps}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FitFailed)  # the end says it in this command's words
-        found = inrexp.explain(classifier, image, target, **settings)
+        found = inrexp.explain(classifier, image, target, preset=config, seed=options.seed, steps=options.steps)
     suffices = found.smallest_area()
-    areas = found.held_areas or [area for area in STRIP if found.area_range[0] <= area <= found.area_range[1]]
     low, high = found.area_range
+    evenly = [low + (high - low) * step / 4 for step in range(5)]
+    areas = found.held_areas or (evenly if options.area_range else [area for area in STRIP if low <= area <= high])
     kept, at = max(zip(found.curve, found.searched_areas, strict=True))
     area = options.area or suffices or (at if found.explains else high)
     stem = options.out / Path(options.picture).stem
@@ -112,9 +122,9 @@ def run(options: argparse.Namespace) -> int:
     elif not found.explains:
         answer = "no a*"
     else:
-        hint = "; another --seed may do better" if found.config.is_field else ""
-        if found.config.start is not None:
-            hint = f"; another start may do better: --preset {RANDOM}, or another --seed"
+        wider = [f"--area-range {low:g} {WIDER:g}"] if high < WIDER else []
+        start = [f"--preset {RANDOM}"] if found.config.start is not None else []
+        hint = f"; what may help: {', '.join([*wider, *start, 'another --seed'])}" if found.config.is_field else ""
         answer = (
             f"no area from {low:g} to {high:g} keeps p at {found.threshold:.2f} (the most is {_probability(kept)}, at "
             f"{at:.3g}{hint})"
@@ -129,12 +139,11 @@ def run(options: argparse.Namespace) -> int:
     if found.outcome.kind == "interrupted":
         return INTERRUPTED
     if not found.outcome.finished:
-        usual = inrexp.PRESETS[options.preset].steps
         cure = "try another --seed"
         if found.outcome.kind == "diverged":
             cure = "try another --preset, or a smaller learning rate in Python (FitConfig.descent)"
-        elif (options.steps or usual) < usual:
-            cure += f", or more --steps ({options.preset} has {usual})"
+        elif (options.steps or config.steps) < config.steps:
+            cure += f", or more --steps ({options.preset} has {config.steps})"
         raise RuntimeError(f"the fit {found.outcome}: the masks above explain nothing; {cure}")
     return 0
 
@@ -151,19 +160,26 @@ def _check(options: argparse.Namespace) -> None:
         ) from error
 
 
-def _check_area(options: argparse.Namespace) -> None:
-    """What would otherwise fail after the fit."""
+def _config(options: argparse.Namespace) -> "FitConfig":
+    """The settings that are asked for, after checks of what would otherwise fail after the fit."""
     config = inrexp.PRESETS[options.preset]
+    held = getattr(config.source, "areas", None)
+    if options.area_range is not None:
+        low, high = options.area_range
+        if held:
+            raise ValueError(f"--area-range must be left out with --preset {options.preset}, whose areas are {held}")
+        if low >= high:
+            raise ValueError(f"--area-range must be LOW below HIGH, got {low:g} {high:g}")
+        config = dataclasses.replace(config, area_range=(low, high))
     low, high = config.area_range
     if options.area is not None and not low <= options.area <= high:
         raise ValueError(
             f"--area must lie in the fitted range [{low:g}, {high:g}], got {options.area:g}: it is a fraction of the "
-            f"picture, {high:g} for {high:.0%}. In Python dataclasses.replace(inrexp.PRESETS[{options.preset!r}], "
-            "area_range=(low, high)) is a preset of another range"
+            f"picture, {high:g} for {high:.0%}. --area-range LOW HIGH fits another range"
         )
-    held = getattr(config.source, "areas", None)
     if options.area is not None and held and options.area not in held:
         raise ValueError(f"--area must be one of {held} with --preset {options.preset}, got {options.area:g}")
+    return config
 
 
 def _if_soft(found: "Explanation", area: float, cut: float | None) -> str:

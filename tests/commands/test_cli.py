@@ -17,7 +17,7 @@ import torch
 from conftest import hears_ctrl_c
 from matplotlib.figure import Figure
 from PIL import Image
-from planted import QUICK_FIT, Planted
+from planted import QUICK_FIT, Planted, plant
 
 import inrexp
 from inrexp.commands import arguments, cli, study
@@ -155,6 +155,11 @@ def test_a_preset_that_holds_a_few_areas_shows_those(picture: Path, tmp_path: Pa
         (["PICTURE", "--target", "3"], "target 3 is out of range: the model has classes 0 to 2"),
         (["PICTURE", "--target", "-1"], "target -1 is out of range"),
         (["PICTURE", "--area", "0.5"], "--area must lie in the fitted range [0.1, 0.4], got 0.5"),
+        (["PICTURE", "--area-range", "0.3", "0.2"], "--area-range must be LOW below HIGH, got 0.3 0.2"),
+        (
+            ["PICTURE", "--area-range", "0.1", "0.3", "--preset", "extremal_perturbation"],
+            "--area-range must be left out with --preset extremal_perturbation, whose areas are (0.025, 0.05,",
+        ),
         (["PICTURE", "--area", "0.12", "--preset", "extremal_perturbation"], "--area must be one of (0.025, 0.05, 0.1"),
         (["PICTURE", "--out", "NOTES"], "--out must be a folder that can be written to"),
         (["PICTURE", "--out", "NOTES/deeper"], "--out must be a folder that can be written to"),
@@ -227,7 +232,15 @@ def test_where_no_area_suffices_another_start_is_named(
     monkeypatch.setitem(inrexp.PRESETS, "brief", dataclasses.replace(inrexp.PRESETS["brief"], start="grad_cam"))
     monkeypatch.setattr(Explanation, "smallest_area", lambda self, *given, **options: None)
     assert run(picture, "--preset", "brief", "--out", tmp_path) == 0
-    assert "; another start may do better: --preset crisp_random, or another --seed)" in capsys.readouterr().out
+    helps = "; what may help: --area-range 0.1 0.5, --preset crisp_random, another --seed)"
+    assert helps in capsys.readouterr().out
+
+
+def test_another_range_of_areas_is_fitted_and_shown(picture: Path, tmp_path: Path):
+    assert run(picture, "--preset", "brief", "--area-range", "0.2", "0.6", "--area", "0.55", "--out", tmp_path) == 0
+    numbers = json.loads((tmp_path / "stripes.v1.json").read_text())
+    assert numbers["areas"] == pytest.approx([0.2, 0.3, 0.4, 0.5, 0.6])
+    assert Explanation.load(tmp_path / "stripes.v1.safetensors", classifier=plant().classifier).area_range == (0.2, 0.6)
 
 
 @pytest.mark.slow
@@ -244,7 +257,8 @@ def test_a_class_that_the_network_hardly_sees_is_said_so_and_what_was_found_is_n
     assert run(picture, "--target", "stripes", *words) == 0
     said = capsys.readouterr()
     assert "hardly anything" not in said.err
-    kept, at = re.search(r"\(the most is ([\d.e-]+), at ([\d.]+); another --seed may do better\)", said.out).groups()
+    helps = "what may help: --area-range 0.1 0.5, another --seed"
+    kept, at = re.search(rf"\(the most is ([\d.e-]+), at ([\d.]+); {helps}\)", said.out).groups()
     found = Explanation.load(tmp_path / "stripes.v1.safetensors", classifier=planted.classifier)
     assert found.smallest_area() is None
     assert float(found.probability(found.searched_areas).max()) == pytest.approx(float(kept), abs=0.006)
