@@ -276,12 +276,13 @@ def smallest_beside(
         return None
     threshold = checked_threshold(threshold)
     taken = baseline if cut is None else (baseline > cut).to(baseline.dtype)
+    beside = bool(taken.any())
     areas, few = sorted(explanation.searched_areas), explanation.needed_classifier().at_once
     for first in range(0, len(areas), few):  # upwards, and no further than a*
         part = areas[first : first + few]
         masks = explanation.mask(part, cut=cut)
         kept = explanation.probability_of_mask(masks)
-        if bool(taken.any()) and bool((kept >= threshold).any()):
+        if beside and bool((kept >= threshold).any()):
             kept = torch.minimum(kept, explanation.probability_of_mask(masks * (1 - taken)))
         found = smallest_area(part, kept.tolist(), threshold)
         if found is not None:

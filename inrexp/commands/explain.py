@@ -172,13 +172,13 @@ def _config(options: argparse.Namespace) -> "FitConfig":
             raise ValueError(f"--area-range must be LOW below HIGH, got {low:g} {high:g}")
         config = dataclasses.replace(config, area_range=(low, high))
     low, high = config.area_range
+    if options.area is not None and held and options.area not in held:
+        raise ValueError(f"--area must be one of {held} with --preset {options.preset}, got {options.area:g}")
     if options.area is not None and not low <= options.area <= high:
         raise ValueError(
             f"--area must lie in the fitted range [{low:g}, {high:g}], got {options.area:g}: it is a fraction of the "
             f"picture, {high:g} for {high:.0%}. --area-range LOW HIGH fits another range"
         )
-    if options.area is not None and held and options.area not in held:
-        raise ValueError(f"--area must be one of {held} with --preset {options.preset}, got {options.area:g}")
     return config
 
 

@@ -161,6 +161,7 @@ def test_a_preset_that_holds_a_few_areas_shows_those(picture: Path, tmp_path: Pa
             "--area-range must be left out with --preset extremal_perturbation, whose areas are (0.025, 0.05,",
         ),
         (["PICTURE", "--area", "0.12", "--preset", "extremal_perturbation"], "--area must be one of (0.025, 0.05, 0.1"),
+        (["PICTURE", "--area", "0.5", "--preset", "extremal_perturbation"], "--area must be one of (0.025, 0.05, 0.1"),
         (["PICTURE", "--out", "NOTES"], "--out must be a folder that can be written to"),
         (["PICTURE", "--out", "NOTES/deeper"], "--out must be a folder that can be written to"),
     ],
