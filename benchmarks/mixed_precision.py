@@ -1,6 +1,6 @@
 """Does bfloat16 change a fit by more than another seed does? The same seeds are fitted in float32 and in bfloat16.
 
-    python benchmarks/mixed_precision.py [--preset crisp] [--seeds 3] [--data FOLDER --count 4] [--csv FILE]
+    python benchmarks/mixed_precision.py [--preset crisp] [--seeds 3] [--data FOLDER --count 4] [--out FILE.csv]
 
 Each quantity gets two numbers. The first is the difference between bfloat16 and float32 for one seed. The second is the
 difference between two seeds in float32. Both are means over pictures, seeds (or pairs of seeds) and areas. The
@@ -52,14 +52,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--count", type=int, default=4, help="pictures of --data")
     parser.add_argument("--device")
-    parser.add_argument("--csv", type=Path)
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.csv", help="rows go to this file (default: they are only printed)"
+    )
     options = parser.parse_args()
     if options.seeds < 2:
         parser.error(f"--seeds must be 2 or more, got {options.seeds}: the difference of two seeds is the measure")
-    if options.csv and options.csv.is_dir():
-        parser.error(f"--csv must name a file, got the folder {options.csv}")
-    if options.csv:
-        options.csv.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before the fits
+    if options.out and options.out.is_dir():
+        parser.error(f"--out must name a file, got the folder {options.out}")
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before the fits
     classifier = load_classifier(options.model, device=options.device)
     config = with_steps(PRESETS[options.preset], options.steps)
     names = ("probability", "precision", "1 - IoU")
@@ -100,10 +102,10 @@ def main() -> None:
         print(
             f"{quantity:12} mean of bfloat16 less mean of float32 {shift.mean():+.4f} +- {error:.4f} (standard error)"
         )
-    if options.csv:
+    if options.out:
         header = ["picture", *(f"{q} by bfloat16" for q in names), *(f"{q} by seed" for q in names)]
         header += [f"{q} {kind}" for kind in ("float32", "bfloat16") for q in names[:2]]
-        with written_whole(options.csv) as temporary, temporary.open("w", newline="") as file:
+        with written_whole(options.out) as temporary, temporary.open("w", newline="") as file:
             csv.writer(file).writerows([header, *([row[0], *(f"{v:.4f}" for v in row[1:])] for row in rows)])
 
 

@@ -1,6 +1,6 @@
 """How far rounding and seeds move a fit's masks (`inrexp.study.nulls`); writes data/results/nulls.csv.
 
-    python benchmarks/nulls.py --dataset imagenet-s50 --folder FOLDER [--preset crisp] [--limit 20]
+    python benchmarks/nulls.py --dataset imagenet-s50 --folder FOLDER [--preset crisp] [--limit 20] [--out FILE.csv]
 
 It fits every picture four times: alone, in one batch with the next seed's fit, and on the picture changed by 1e-6. The
 pictures are those of --samples, by default the reported ones, evenly spread. An interrupted run can be started again.
@@ -8,9 +8,8 @@ Each preset takes a call of its own, all into one file; at the end the table of 
 """
 
 import argparse
-from pathlib import Path
 
-from pictures import add_pictures, chosen
+from pictures import add_out, add_pictures, chosen
 
 from inrexp import PRESETS
 from inrexp.paper.presets import DEFAULT
@@ -21,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_pictures(parser)
     parser.add_argument("--preset", default=DEFAULT, choices=list(PRESETS))
-    parser.add_argument("--out", type=Path, default=Path("data/results/nulls.csv"))
+    add_out(parser, "nulls.csv")
     options = parser.parse_args()
     classifier, _, samples = chosen(options)
     rows = run_nulls(samples, classifier, options.preset, options.out)

@@ -3,28 +3,29 @@
     .venv-peers/bin/python benchmarks/quantus_scores.py FOLDER [FOLDER ...] --dataset imagenet-s50 --folder PICTURES
 
 It needs an environment of its own (benchmarks/peers.txt), and fits nothing: it reads the masks that `inrexp study`
-stored and ranks the pixels by them. Rows go to data/results/quantus.csv, one for each picture and method. An
-interrupted run can be started again.
+stored and ranks the pixels by them. The pictures are those of --samples, by default the reported ones. Rows go to
+--out, one for each picture and method, which is called as in the study's tables. A row gives way to that of a run by
+the same setting that the study has computed anew. An interrupted run can be started again.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import quantus
 import torch
+from pictures import add_out, add_pictures, chosen
 from torch import nn
 from tqdm import tqdm
 
-from inrexp import Classifier, load_classifier
-from inrexp.datasets.lists import LISTS, read_names
-from inrexp.datasets.named import load_dataset
-from inrexp.files import written_whole
+from inrexp import Classifier
 from inrexp.methods import as_image
 from inrexp.paper.perturb import blur
-from inrexp.study.rows import read_rows
+from inrexp.study.peers import SCORED, read_scores
+from inrexp.study.rows import checked, read_rows, setting_of
+from inrexp.study.shared_rows import add_rows
 from inrexp.study.store import EQUAL_AREAS, Results
 
 TENTH = EQUAL_AREAS["100"]
@@ -82,34 +83,40 @@ def scores(
     return measured | {"flipping": measured["flipping"] / (STEPS - 1)}  # its steps count 1 each
 
 
+def runs_of(folders: Sequence[Path], samples: Iterable[str]) -> pd.DataFrame:
+    """The finished first explanations by seed 0 of these samples, with columns folder and setting.
+
+    The names of methods are those of all folders together.  Raises ValueError for a run that is in two of them.
+    """
+    runs = checked(pd.concat([read_rows(folder).assign(folder=str(folder)) for folder in folders]))
+    runs = runs[runs["sample"].isin(list(samples)) & (runs["seed"] == 0) & (runs["iteration"] == 1)]
+    runs = runs[runs["status"] == "finished"]
+    return runs.assign(setting=[setting_of(run) for run in runs.to_dict("records")])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folders", type=Path, nargs="+", help="of `inrexp study`")
-    parser.add_argument("--dataset", default="imagenet-s50")
-    parser.add_argument("--folder", type=Path, help="where it lies")
-    parser.add_argument("--samples", type=Path, default=LISTS / "reported.txt", help="one name a line")
-    parser.add_argument("--model", default="efficientnet_lite0")
-    parser.add_argument("--out", type=Path, default=Path("data/results/quantus.csv"))
+    add_pictures(parser)  # data set and network are the study's
+    add_out(parser, "quantus.csv")
+    parser.set_defaults(device="cpu")
     options = parser.parse_args()
-    classifier = load_classifier(options.model, device="cpu")
-    dataset = load_dataset(options.dataset, folder=options.folder).only(read_names(options.samples))
-    samples = {one.name: one for one in dataset.known_to(classifier)}
-    rows = pd.read_csv(options.out, dtype={"key": str}) if options.out.is_file() else pd.DataFrame(columns=["key"])
-    for folder in options.folders:
-        runs = read_rows(folder)
-        runs = runs[runs["sample"].isin(samples) & (runs["seed"] == 0) & (runs["iteration"] == 1)]
-        runs = runs[(runs["status"] == "finished") & ~runs["key"].isin(rows["key"])]
+    if options.device != "cpu":
+        parser.error(f"--device must be cpu, where Quantus takes its arrays, got {options.device}")
+    classifier, _, of_names = chosen(options)
+    samples = {one.name: one for one in of_names}
+    runs = runs_of(options.folders, samples)
+    rows = read_scores(options.out, runs)
+    for folder, todo in runs[~runs["key"].isin(rows["key"])].groupby("folder"):
         with Results(folder, reading=True) as store:
-            for run in tqdm(runs.to_dict("records"), desc=str(folder), unit="mask"):
+            for run in tqdm(todo.to_dict("records"), desc=str(folder), unit="mask"):
                 sample = samples[run["sample"]]
                 truth = sample.truth(classifier).object.cpu().numpy()
                 image, target = as_image(classifier, sample.picture), sample.target(classifier)
-                row = {"picture": run["sample"], "dataset": run["dataset"], "key": run["key"]}
-                row |= {"method": f"{run['method']}, {run['preset']}" if run["preset"] else run["method"]}
+                row = {"key": run["key"], "picture": run["sample"], "dataset": run["dataset"], "method": run["variant"]}
                 row |= scores(classifier, image, target.indices[0], truth, store.masks(run["key"]))
-                rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
-                with written_whole(options.out) as temporary:
-                    rows.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+                new = pd.DataFrame([row | {"setting": run["setting"]}])
+                rows = add_rows(options.out, new, in_place_of=SCORED, read=lambda path: read_scores(path, runs))
     print(rows.groupby("method")[["top_tenth", "rank_accuracy", "flipping"]].mean().round(3).to_string())
 
 

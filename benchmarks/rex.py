@@ -1,12 +1,12 @@
 """ReX, which searches a sufficient region without gradients (package rex-xai), on the study's pictures.
 
-    .venv-peers/bin/python benchmarks/rex.py --dataset imagenet-s50 --folder FOLDER --samples FILE
+    .venv-peers/bin/python benchmarks/rex.py --dataset imagenet-s50 --folder FOLDER
 
 It needs an environment of its own (benchmarks/peers.txt). ReX hides parts of the picture at random, in ever finer
 boxes, and gives every part responsibility for the class (Chockler et al.: `rex_xai.responsibility`). Then it adds
 pixels in the order of their responsibility until the class is back. Here the hidden pixels are blurred as for every
 other method, and the class is back when it is the most probable one and has half of its unmasked probability.
-Rows go to data/results/rex.csv, one for each picture and budget. An interrupted run can be started again.
+Rows go to --out, one for each picture and budget. An interrupted run can be started again.
 """
 
 import argparse
@@ -14,11 +14,10 @@ import contextlib
 import io
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import torch
-from pictures import add_pictures, chosen
+from pictures import add_out, add_pictures, chosen
 from rex_xai.explanation.explanation import Explanation
 from rex_xai.input.config import CausalArgs
 from rex_xai.input.input_data import Data
@@ -131,13 +130,13 @@ def main() -> None:
     add_pictures(parser)
     parser.add_argument("--called", help="what rows call the data set")
     parser.add_argument("--budgets", nargs="+", default=list(BUDGETS), choices=BUDGETS)
-    parser.add_argument("--out", type=Path, default=Path("data/results/rex.csv"))
+    add_out(parser, "rex.csv")
     options = parser.parse_args()
-    classifier, name, samples = chosen(options)
+    classifier, dataset, samples = chosen(options)
     rows = pd.read_csv(options.out, dtype={"budget": str}) if options.out.is_file() else pd.DataFrame()
     done = set(rows[KNOWN].itertuples(index=False, name=None)) if len(rows) else set()
     for budget, sample in tqdm([(budget, one) for budget in options.budgets for one in samples], unit="search"):
-        known = (options.called or name, classifier.name, sample.name, budget)
+        known = (options.called or dataset.name, classifier.name, sample.name, budget)
         if known in done:
             continue
         image, target, truth = as_image(classifier, sample.picture), sample.target(classifier), sample.truth(classifier)

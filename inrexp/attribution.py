@@ -13,6 +13,14 @@ from inrexp.paper.smallest_area import checked_threshold, searched_areas, smalle
 CUT = 0.5  # mask values above it are 1 in a binary mask; the paper gives no value for the INR
 
 
+def as_areas(area: "float | Sequence[float]") -> torch.Tensor:
+    """One area or several as (k,) in float64 on the CPU.  Raises TypeError for what are no numbers."""
+    try:
+        return torch.as_tensor(area, dtype=torch.float64, device="cpu").flatten()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"area must be a number or several, fractions of the picture, got {area!r}") from error
+
+
 class Attribution:
     """What every method's answer can do.
 
@@ -81,9 +89,8 @@ class Attribution:
 
         Raises TypeError for what is no tensor, and ValueError for another shape or for values outside [0, 1].
         """
-        classifier = self.needed_classifier()
-        parts = checked_masks(mask, self.image).split(classifier.at_once)
-        return torch.cat([classifier.probability(self.blended(part), self.target) for part in parts])
+        seen = self.blended(checked_masks(mask, self.image))
+        return self.needed_classifier().probability(seen, self.target)
 
     def blended(self, mask: torch.Tensor) -> torch.Tensor:
         """What the classifier sees through a mask (eq. 1).  mask: (k, 1, h, w).  Returns (k, 3, h, w) in [0, 1].

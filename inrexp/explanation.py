@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from inrexp.attribution import Attribution
+from inrexp.attribution import Attribution, as_areas
 from inrexp.files import written_whole
 from inrexp.models.classifier import Classifier, Target
 from inrexp.models.registry import classifier_names, load_classifier
@@ -121,21 +121,20 @@ class Explanation(Attribution):
         return self.mask(self.searched_areas).mean(0, keepdim=True)
 
     def _areas(self, area: "float | Sequence[float]") -> torch.Tensor:
-        try:
-            wanted = torch.as_tensor(area, dtype=torch.float64, device="cpu").flatten()
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"area must be a number or several, fractions of the picture, got {area!r}") from error
+        wanted = as_areas(area)
+        if self.held_areas is not None:
+            held = torch.tensor(self.held_areas, dtype=torch.float64)
+            if wanted.numel() == 0 or bool(((wanted[:, None] - held).abs().min(1).values > 1e-6).any()):
+                raise ValueError(
+                    f"area must be one that the lattice holds, {self.held_areas}, got {area}: fit again with these "
+                    "areas in LatticeSettings(areas=...)"
+                )
         low, high = self.area_range
         if wanted.numel() == 0 or not bool(((wanted >= low - 1e-6) & (wanted <= high + 1e-6)).all()):
             raise ValueError(
-                f"area must lie in the fitted range [{low:g}, {high:g}] (a fraction of the picture), got {area}: "
-                f"fit again with dataclasses.replace(inrexp.PRESETS[{self.preset.removesuffix(', changed')!r}], "
-                "area_range=(low, high)) as the preset"
+                f"area must lie in the fitted range [{low:g}, {high:g}] (a fraction of the picture), got {area}: fit "
+                "again with dataclasses.replace(explanation.config, area_range=(low, high)) as the preset"
             )
-        if self.held_areas is not None:
-            held = torch.tensor(self.held_areas, dtype=torch.float64)
-            if bool(((wanted[:, None] - held).abs().min(1).values > 1e-6).any()):
-                raise ValueError(f"area must be one that the lattice holds, {self.held_areas}, got {area}")
         return wanted.to(self.image.dtype).to(self.image.device)[None]  # in this order: MPS has no float64
 
     def save(self, path: "str | Path") -> Path:
@@ -221,10 +220,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["inrexp"])
+            form = facts["format"]
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not an explanation saved by inrexp: {error}") from error
-    if facts["format"] != FORMAT:
-        cure = "update inrexp" if facts["format"] > FORMAT else "explain the picture again"
-        raise ValueError(f"{path} has format {facts['format']}, this version reads {FORMAT}: {cure}")
+    if form != FORMAT:
+        cure = "update inrexp" if form > FORMAT else "explain the picture again"
+        raise ValueError(f"{path} has format {form}, this version reads {FORMAT}: {cure}")
     return facts, tensors

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import warnings
 from collections.abc import Callable, Sequence
+from numbers import Integral
 
 import torch
 
@@ -12,6 +13,7 @@ from inrexp.explanation import Explanation
 from inrexp.explanations import Ending, Explanations, baseline_of, smallest_beside
 from inrexp.models.classifier import Classifier
 from inrexp.paper.algorithm1 import algorithm_1, seed_of
+from inrexp.paper.conditions import checked_number
 from inrexp.paper.fit import Fitted, Problem, fit
 from inrexp.paper.inr import MaskField
 from inrexp.paper.masks import MaskSource
@@ -74,7 +76,7 @@ def explain_in_turn(
     Ctrl-C and `Cancelled` keep the explanations that were finished.
     """
     rules = rules or Rules()
-    _check(n, rules, config)
+    check_iterations(n, rules, config)
     check_first(first, classifier, problems, config, alone=initial is None)
     runs = [_Run(classifier, problem, config, initial, rules) for problem in problems]
     rounds = 0
@@ -189,7 +191,7 @@ def explain_jointly(
     stands, as in `explain`: the ending and each explanation's outcome say so.
     """
     rules = rules or Rules()
-    _check(n, rules, config)
+    check_iterations(n, rules, config)
     config = named(dataclasses.replace(config, start=None))
     assert isinstance(config.source, FieldSettings)
     joint = dataclasses.replace(config, source=dataclasses.replace(config.source, outputs=n))
@@ -213,14 +215,16 @@ def explain_jointly(
     return run.result("joint")
 
 
-def _check(n: int, rules: Rules, config: FitConfig) -> None:
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+def check_iterations(n: int, rules: Rules, config: FitConfig) -> None:
+    """Raises ValueError for what a run of several explanations cannot start with."""
+    if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
         raise ValueError(f"n must be 1 explanation or more, got {n!r}")
     if not config.is_field:
         raise ValueError(f"several explanations need a field, and {config.name!r} fits a lattice: give another preset")
     low, high = config.area_range
-    if not isinstance(rules.baseline_area, str) and not low <= rules.baseline_area <= high:
-        raise ValueError(f"baseline_area must lie in the fitted range [{low:g}, {high:g}], got {rules.baseline_area}")
+    at = rules.baseline_area
+    if not isinstance(at, str) and not low <= checked_number(at, "baseline_area") <= high:
+        raise ValueError(f"baseline_area must lie in the fitted range [{low:g}, {high:g}], got {at}")
 
 
 def check_first(

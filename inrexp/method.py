@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import json
 import runpy
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,13 +179,18 @@ def load_methods(path: "str | Path") -> list[Method]:
     """Run a Python file that registers methods.  Returns their records.
 
     The digest of the file becomes the version of its methods, so that a changed file does not get the rows of the old.
-    Raises FileNotFoundError without the file, and ValueError for a file that registers no method.
+    Raises FileNotFoundError without the file, RuntimeError with the file, the line and the cause for one that ends in
+    an error, and ValueError for a file that registers no method.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file of methods at {path}")
     before = dict(METHODS)
-    runpy.run_path(str(path))
+    try:
+        runpy.run_path(str(path))
+    except (Exception, SystemExit) as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RuntimeError(f"{path} could not be run, line {_line_of(error, path)}: {cause}") from error
     version = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     found = [one for name, one in METHODS.items() if before.get(name) is not one]
     if not found:
@@ -192,3 +198,11 @@ def load_methods(path: "str | Path") -> list[Method]:
             f"{path} registers no method: it must call inrexp.register(inrexp.Method(name, label, function))"
         )
     return [register(dataclasses.replace(one, version=version)) for one in found]
+
+
+def _line_of(error: BaseException, path: Path) -> int | str:
+    """The line of a file on which an error arose, or from which the call that raised it came; "?" without one."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return error.lineno or "?"
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
+    return lines[-1] if lines else "?"

@@ -17,6 +17,7 @@ from inrexp.explanation import Explanation
 from inrexp.explanations import Explanations
 from inrexp.iterations import NumberedCallback, Rules, check_first, explain_in_turn, explain_jointly
 from inrexp.models.classifier import Classifier, Target
+from inrexp.paper.conditions import checked_number
 from inrexp.paper.fit import Callback, Problem, fit
 from inrexp.paper.presets import DEFAULT, EXTREMAL_PERTURBATION, RANDOM, named, with_steps
 from inrexp.paper.settings import FitConfig, Growth, LatticeSettings
@@ -190,7 +191,7 @@ def explain_many(
 
 def _ending_at(weight: float, usual: Growth) -> Growth:
     """Another lambda_d.  One that grows keeps its shape: its start is the same share of its end."""
-    if not 0 <= weight < math.inf:
+    if not 0 <= checked_number(weight, "dice_weight") < math.inf:
         raise ValueError(f"dice_weight must be a number of 0 or more, got {weight}")
     if usual.end is None or weight == 0:
         return Growth(weight)

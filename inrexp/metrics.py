@@ -14,7 +14,7 @@ from scipy import stats
 
 from inrexp.attribution import CUT, Attribution
 from inrexp.explanations import overlap_share
-from inrexp.models.checks import checked_scores
+from inrexp.models.checks import check_tensor, checked_scores
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.masks import keep_largest
 from inrexp.paper.perturb import blend, blur
@@ -28,12 +28,13 @@ def precision(mask: torch.Tensor, truth: torch.Tensor, *, counted: torch.Tensor 
 
     mask: (k, 1, h, w).  truth: (h, w) bool.
     counted: (h, w) bool, False where the truth is not known. Both sums leave such pixels out.
-    Returns (k,); NaN for an empty mask.  Raises TypeError for a truth that is not bool, and ValueError for sizes that
-    differ.
+    Returns (k,); NaN for an empty mask.  Raises TypeError for what is no tensor and for a truth that is not bool, and
+    ValueError for sizes that differ.
     """
     _check(mask, "mask")
-    for name, one in (("truth", truth), ("counted", counted)):
-        if one is not None and one.dtype != torch.bool:
+    for name, one in (("truth", truth), ("counted", truth if counted is None else counted)):
+        check_tensor(one, name, "(h, w) bool", "of a sample's .truth(classifier) give .object, and .counted beside it")
+        if one.dtype != torch.bool:
             raise TypeError(f"{name} must be (h, w) bool, got {one.dtype}: {name} > 127 if white (255) is the object")
     if mask.shape[-2:] != truth.shape:
         raise ValueError(f"mask is {tuple(mask.shape[-2:])} pixels, truth is {tuple(truth.shape)}: resize one of them")
@@ -68,7 +69,7 @@ def monotonicity(mask: torch.Tensor) -> float:
     """
     _check(mask, "mask", least=2)
     areas = mask.mean(dim=(1, 2, 3)).cpu()
-    return float((areas[1:] > areas[:-1]).double().mean())
+    return float((areas[1:] > areas[:-1]).cpu().double().mean())
 
 
 def nestedness(mask: torch.Tensor) -> torch.Tensor:
@@ -203,13 +204,10 @@ def ranked_curve(
     if steps < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}")
     perturbed = blur(image) if perturbed is None else perturbed
-    shares = [step / steps for step in range(steps + 1)]
-    kept = []
-    for part in torch.tensor(shares).split(classifier.at_once):
-        mask = keep_largest(saliency, part).to(image)
-        seen = blend(image, perturbed, 1 - mask if delete else mask)
-        kept.append(classifier.probability(seen, target))
-    return Curve(torch.tensor(shares, dtype=torch.float64), torch.cat(kept).cpu())
+    shares = torch.arange(steps + 1, dtype=torch.float64) / steps
+    mask = keep_largest(saliency, shares).to(image)
+    kept = classifier.probability(blend(image, perturbed, 1 - mask if delete else mask), target)
+    return Curve(shares, kept.cpu())
 
 
 def rank_similarity(first: torch.Tensor, second: torch.Tensor) -> float:
@@ -225,5 +223,6 @@ def rank_similarity(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 def _check(mask: torch.Tensor, name: str, least: int = 1) -> None:
+    check_tensor(mask, name, f"(k, 1, h, w) with k >= {least}", "of a method's answer give its .mask(area)")
     if mask.dim() != 4 or mask.shape[1] != 1 or len(mask) < least:
         raise ValueError(f"{name} must be (k, 1, h, w) with k >= {least}, got {tuple(mask.shape)}")

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import torch
 
-from inrexp.attribution import Attribution
+from inrexp.attribution import Attribution, as_areas
 from inrexp.models.checks import checked_scores
 from inrexp.models.classifier import Classifier, Target
+from inrexp.paper.conditions import checked_number
 from inrexp.paper.masks import keep_largest
 from inrexp.paper.smallest_area import searched_areas
 
@@ -74,10 +75,10 @@ class SaliencyMap(Attribution):
         threshold: keeps where the map scaled to [0, 1] is above it; the paper cuts at PAPER_CUTS.
         cut: changes nothing, these masks are binary already; here so that all methods' masks are asked for alike.
         """
-        if (area is None) == (threshold is None):
+        if area is not None and threshold is None:
+            return keep_largest(self.saliency, as_areas(area)).to(self.image.dtype)
+        if area is not None or threshold is None:
             raise ValueError(f"mask needs an area or a threshold, one of them; got area={area}, threshold={threshold}")
-        if threshold is not None:
-            if not 0 <= threshold < 1:
-                raise ValueError(f"threshold must lie in [0, 1), the map is scaled to [0, 1]; got {threshold}")
-            return (self.scaled > threshold).to(self.image.dtype)
-        return keep_largest(self.saliency, torch.as_tensor(area).flatten()).to(self.image.dtype)
+        if not 0 <= checked_number(threshold, "threshold") < 1:
+            raise ValueError(f"threshold must lie in [0, 1), the map is scaled to [0, 1]; got {threshold}")
+        return (self.scaled > threshold).to(self.image.dtype)

@@ -22,10 +22,12 @@ import torchvision
 from inrexp.explanation import Explanation
 from inrexp.explanations import Explanations
 from inrexp.files import CLONE, source_digest
+from inrexp.iterations import Rules, check_iterations
 from inrexp.methods import Picture, Wanted, as_image, explain, explain_many
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.presets import DEFAULT, named, with_steps
 from inrexp.paper.settings import FitConfig
+from inrexp.seeds import checked_seed
 
 Kind = TypeVar("Kind", Explanation, Explanations)
 VARIABLE = "INREXP_EXPLANATIONS"  # names another folder
@@ -49,7 +51,7 @@ def explain_once(
     Only a fit that finished is stored. Two processes that want the same fit at the same time make it once: the second
     waits for the first. `seconds` of an explanation that was read is what its fit took.
     """
-    config = with_steps(named(preset), steps)
+    config, seed = with_steps(named(preset), steps), checked_seed(seed)
     image = as_image(classifier, picture)
     wanted = classifier.target(target, image)
     path = Path(folder or default_folder()) / f"{key(classifier, image, wanted, config, seed)}.safetensors"
@@ -80,7 +82,8 @@ def explain_many_once(
     The first explanation is `explain_once`'s. Only a run that came to its end is stored. Ctrl-C keeps the explanations
     that were finished; during the first one it raises KeyboardInterrupt.
     """
-    config, image = named(preset), as_image(classifier, picture)
+    config, image, seed = named(preset), as_image(classifier, picture), checked_seed(seed)
+    check_iterations(n, Rules(), config)
     wanted = classifier.target(target, image)
     folder = Path(folder or default_folder())
     path = folder / f"{key(classifier, image, wanted, config, seed)}-{n}{'' if stop else '-all'}"
@@ -120,7 +123,7 @@ def key(classifier: Classifier, image: torch.Tensor, target: Target, config: Fit
     # A forward method that was rewritten has the same weights and the same form, but other scores.
     with torch.no_grad():
         views = torch.cat([image, image.flip(-1), 1 - image])
-        _add(digest.update, "scores", classifier.probabilities(views).double().cpu().round(decimals=5))
+        _add(digest.update, "scores", classifier.probabilities(views).cpu().double().round(decimals=5))
     return digest.hexdigest()[:32]
 
 

@@ -32,14 +32,18 @@ def forked(do: Callable, *arguments) -> multiprocessing.Process:
     A progress bar's lock is shared with forked processes, and stays locked for good if its holder is killed.  The
     forked process gets a lock of its own, so that it cannot take this one's to its grave.  tqdm.auto's bar is another
     class, and has another lock if it was the first to draw.
+    torch makes its pool of threads anew after a fork, and aborts if two of its threads do so at once
+    ("Invalid thread pool!"): the forked process has it done before.
     """
 
     def alone() -> None:
+        import torch
         import tqdm
         import tqdm.auto
 
         for bar in (tqdm.tqdm, tqdm.auto.tqdm):
             bar.set_lock(threading.RLock())
+        torch.set_num_threads(torch.get_num_threads())
         do(*arguments)
 
     process = multiprocessing.get_context("fork").Process(target=alone)

@@ -15,10 +15,11 @@ from planted import QUICK_FIT, plant
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from inrexp import metrics
+from inrexp import metrics, saved
 from inrexp.attribution import Attribution
 from inrexp.baselines.rise import rise_map
 from inrexp.explanation import Explanation
+from inrexp.figures.shown import exactly
 from inrexp.iterations import Rules, explain_in_turn
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper import fit as fitting
@@ -212,6 +213,21 @@ def test_metrics_need_no_float64_on_the_device(mps: Elsewhere):
     metrics.monotonicity(mask)
     metrics.disagreement(mask)
     metrics.precision(mask, torch.ones(112, 112, dtype=torch.bool, device=mask.device))
+
+
+def test_curves_figures_and_stored_answers_need_no_float64_on_the_device(
+    mps: Elsewhere, monkeypatch: pytest.MonkeyPatch
+):
+    found = explanation(mps)
+    saliency = torch.rand(1, 1, 112, 112, device="cuda")
+    metrics.ranked_curve(mps.classifier, mps.image, STRIPES, saliency, steps=2)
+    monkeypatch.setattr("scipy.ndimage.gaussian_filter", lambda values, sigma: values)
+    monkeypatch.setattr(torch.Tensor, "numpy", lambda self: self)
+    with torch.no_grad():
+        exactly(found.mask([0.1, 0.2]), [0.1, 0.2])
+    monkeypatch.setattr(saved, "_add", lambda update, name, tensor: None)  # reads values
+    monkeypatch.setattr(saved, "_machine", lambda device: "")  # asks the driver
+    saved.key(mps.classifier, mps.image, STRIPES, SHORT, 0)
 
 
 def test_rise_and_algorithm_1_need_no_float64_on_the_device(mps: Elsewhere):

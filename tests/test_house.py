@@ -46,6 +46,7 @@ TOO_SHORT = {
     "seeds",
     "paper.smallest_area",
     "paper.outcome",
+    "study.shared_rows",
     "baselines.gradient",
     "datasets.named",
     "models.randomise",

@@ -179,6 +179,24 @@ def test_a_truth_of_0_and_255_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"mask": torch.ones(1, 1, 8, 8).numpy()}, r"mask must be a torch tensor, \(k, 1, h, w\) .*got ndarray"),
+        ({"truth": TRUTH.numpy()}, r"truth must be a torch tensor, \(h, w\) bool, got ndarray: .*from_numpy"),
+        ({"counted": TRUTH.tolist()}, r"counted must be a torch tensor, \(h, w\) bool, got list"),
+    ],
+)
+def test_what_is_no_tensor_is_named_with_what_to_give(given: dict, word: str):
+    with pytest.raises(TypeError, match=word):
+        metrics.precision(**{"mask": torch.ones(1, 1, 8, 8), "truth": TRUTH} | given)
+
+
+def test_another_metric_names_an_array_in_place_of_masks_too():
+    with pytest.raises(TypeError, match="mask must be a torch tensor.*got ndarray"):
+        metrics.nestedness(torch.ones(2, 1, 4, 4).numpy())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("saliency", "error", "word"),
     [
         (torch.rand(1, 1, 8, 1), ValueError, "saliency must be .* interpolate it first"),

@@ -5,6 +5,7 @@ import multiprocessing
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import forked
@@ -13,6 +14,7 @@ from test_house import FILES, PACKAGES, place
 
 import inrexp
 from inrexp import files, saved
+from inrexp.models.classifier import Target
 from inrexp.paper.outcome import Outcome
 from inrexp.saved import explain_many_once, explain_once, key
 
@@ -221,6 +223,27 @@ def test_ctrl_c_during_the_first_explanation_stores_nothing(
     with pytest.raises(KeyboardInterrupt):
         many(planted, tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_numbers_of_numpy_are_stored_like_pythons(planted: Planted, tmp_path: Path, fits: list):
+    once(planted, tmp_path, seed=0, steps=3)
+    once(planted, tmp_path, seed=np.int64(0), steps=np.int64(3), target=Target((np.int64(1),), "stripes"))
+    assert len(fits) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n": 0}, "n must be 1 explanation or more, got 0"),
+        ({"preset": "extremal_perturbation"}, "several explanations need a field"),
+    ],
+)
+def test_what_several_explanations_cannot_start_with_is_said_before_the_first_fit(
+    planted: Planted, tmp_path: Path, fits: list, change: dict, message: str
+):
+    with pytest.raises(ValueError, match=message):
+        many(planted, tmp_path, **change)
+    assert fits == []
 
 
 def _at_once(folder: Path, made: "multiprocessing.Queue") -> None:

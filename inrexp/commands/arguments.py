@@ -5,6 +5,7 @@
 
 import argparse
 import math
+import tempfile
 from pathlib import Path
 
 from inrexp.files import picture_table
@@ -42,7 +43,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """--seed of one fit."""
-    parser.add_argument("--seed", type=int, default=0, help="of every random number that is drawn (default: 0)")
+    parser.add_argument("--seed", type=whole, default=0, help="of every random number that is drawn (default: 0)")
 
 
 def add_plugin(parser: argparse.ArgumentParser) -> None:
@@ -59,10 +60,7 @@ def add_plugin(parser: argparse.ArgumentParser) -> None:
 
 def fraction(text: str) -> float:
     """A part of the picture, in (0, 1], as an argument's type."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(
             f"wanted a fraction of the picture, above 0 and at most 1, such as 0.15 for 15 %, got {text!r}"
@@ -70,8 +68,42 @@ def fraction(text: str) -> float:
     return value
 
 
+def level(text: str) -> float:
+    """A level that values in [0, 1] are compared with, in [0, 1), as an argument's type."""
+    value = _number(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"wanted a number of 0 or more and below 1, such as 0.5, got {text!r}")
+    return value
+
+
+def _number(text: str) -> float:
+    """NaN, which lies in no range, for text that is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def positive(text: str) -> int:
     """A whole number of 1 or more, as an argument's type."""
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"wanted a whole number of 1 or more, got {text!r}")
+    return _at_least(1, text)
+
+
+def whole(text: str) -> int:
+    """A whole number of 0 or more, as an argument's type."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    if not text.strip().isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"wanted a whole number of {least} or more, got {text!r}")
     return int(text)
+
+
+def check_out(out: Path) -> None:
+    """Raises ValueError unless --out is a folder that can be written to, or can be made: told before the work."""
+    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    try:
+        tempfile.TemporaryDirectory(dir=there).cleanup()
+    except OSError as error:
+        raise ValueError(f"--out must be a folder that can be written to, got {out}: {error.strerror}") from error

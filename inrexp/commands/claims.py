@@ -1,10 +1,13 @@
 """The paper's claims, one by one, from the committed rows: each with its verdict and its key number, as Markdown.
 
-With --write, the table goes between the two marks of a file such as README.md.
+With --write, the table goes between the two marks of a file such as README.md. Where rows are missing, --full names the
+commands that make them: in these RESULTS is the folder for --results, and PICTURES that of the data set.
 """
 
 import argparse
 from pathlib import Path
+
+from inrexp import files
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -17,13 +20,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the table, or write it."""
-    from inrexp.files import DATA
+    if options.full and options.write:
+        raise ValueError("--write takes the short table: give it without --full")
+    folder = options.results or files.DATA / "results"
+    if not options.results and not folder.is_dir():
+        raise FileNotFoundError(
+            f"no rows at {folder}: they are part of the repository and not of the installed package. Clone the "
+            "repository and run `inrexp claims --results data/results` in the clone"
+        )
+    if options.write and not options.write.is_file():
+        raise FileNotFoundError(
+            f"--write must name a file with the table's two marks, there is none at {options.write}"
+        )
     from inrexp.study import ledger
     from inrexp.study.evidence import read_evidence
 
-    if options.full and options.write:
-        raise ValueError("--write takes the short table: give it without --full")
-    rows = read_evidence(options.results or DATA / "results")
+    rows = read_evidence(folder)
     if options.results and rows.empty:
         raise FileNotFoundError(
             f"{options.results} has no table of rows: wanted a folder such as data/results, or one that `inrexp study` "

@@ -8,6 +8,7 @@ import argparse
 import sys
 import warnings
 
+import inrexp
 from inrexp.commands import claims, data, explain, run, study, tables
 from inrexp.commands.arguments import INTERRUPTED
 from inrexp.names import did_you_mean
@@ -56,13 +57,15 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each command's options come from its own module's `add_options`."""
     parser = argparse.ArgumentParser(
         prog="inrexp",
+        allow_abbrev=False,  # --rep would be --replace, which drops rows
         description="Visual explanations of image classifiers by implicit neural representations.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"inrexp {inrexp.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (module, line) in COMMANDS.items():
-        command = commands.add_parser(name, help=line, description=module.__doc__)
+        command = commands.add_parser(name, allow_abbrev=False, help=line, description=module.__doc__)
         command.set_defaults(command=command)
         module.add_options(command)
     return parser

@@ -13,10 +13,12 @@ NAMES = "imagenet-s50, voc07, voc07-difficult, resnet50_voc, folder, ..."
 def add_options(parser: argparse.ArgumentParser) -> None:
     """`inrexp data check NAME`, the only thing to do with data so far."""
     actions = parser.add_subparsers(required=True, metavar="COMMAND")
-    check = actions.add_parser("check", help="counts, sizes and every file of a copy", description=__doc__)
+    check = actions.add_parser(
+        "check", allow_abbrev=False, help="counts, sizes and every file of a copy", description=__doc__
+    )
     check.add_argument("name", help=NAMES)
     check.add_argument("--folder", type=Path, help="where it lies (default: below $INREXP_DATA or data/external)")
-    check.set_defaults(run=run)
+    check.set_defaults(run=run, command=check)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,7 +8,6 @@ import argparse
 import dataclasses
 import json
 import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from inrexp.commands.arguments import (
     add_device,
     add_model,
     add_seed,
+    check_out,
     fraction,
     positive,
 )
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 STRIP = (0.025, 0.05, 0.1, 0.15, 0.2)
 WIDER = 0.5  # the largest area that is proposed where none up to the preset's suffices
 WEAK = 0.1  # a probability below which half of it is no evidence
-FRAMES = 36  # of the film: every half percent from 2.5 to 20 %
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fit, write the files, print one line.  Returns 130 for a fit that Ctrl-C ended early."""
-    _check(options)
+    check_out(options.out)
     picture = inrexp.load_picture(options.picture)
     config = _config(options)
     from inrexp import figures
@@ -106,8 +105,7 @@ def run(options: argparse.Namespace) -> int:
     for kind, figure in (("overlay", overlay), ("masks", strip)):
         figures.save_figure(figure, f"{stem.name}_{kind}", quick=False, made_by=made_by, folder=options.out)
     if options.animate:
-        grown = found.held_areas or [low + (high - low) * frame / (FRAMES - 1) for frame in range(FRAMES)]
-        frames = figures.shown(found, grown, fine=figures.finer(classifier, picture))
+        frames = figures.shown(found, found.searched_areas, fine=figures.finer(classifier, picture))
         figures.film(frames, f"{stem}.webp", progress=True)
     found.save(f"{stem}.safetensors")
     numbers = _numbers(found, areas)
@@ -146,18 +144,6 @@ def run(options: argparse.Namespace) -> int:
             cure += f", or more --steps ({options.preset} has {config.steps})"
         raise RuntimeError(f"the fit {found.outcome}: the masks above explain nothing; {cure}")
     return 0
-
-
-def _check(options: argparse.Namespace) -> None:
-    """What needs no torch, so that it answers at once."""
-    out = options.out.absolute()
-    there = next(folder for folder in (out, *out.parents) if folder.exists())
-    try:
-        tempfile.TemporaryDirectory(dir=there).cleanup()
-    except OSError as error:
-        raise ValueError(
-            f"--out must be a folder that can be written to, got {options.out}: {error.strerror}"
-        ) from error
 
 
 def _config(options: argparse.Namespace) -> "FitConfig":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from inrexp.commands import notebooks
-from inrexp.commands.arguments import add_device, positive
+from inrexp.commands.arguments import add_device, check_out, positive
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +58,8 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--in-place executes the committed notebooks as they stand: no -p, --full, --resume or --out")
     if options.rehearse and not options.full:
         raise ValueError("--rehearse goes with --full: a quick run needs no rehearsal")
+    if options.out:
+        check_out(options.out)
     values = {one.name: notebooks.settings(one, given, device=options.device, full=options.full) for one in chosen}
     lacks = {one.name: notebooks.lacking(one, values[one.name]) for one in chosen}
     if options.names != ["all"] and any(lacks.values()):

@@ -77,15 +77,16 @@ def run_side_by_side(
                 there.close()
                 record.status = "running"
                 running[record.notebook.name] = _Running(process, here, time.monotonic(), time.time())
-            wait([one.process.sentinel for one in running.values()], timeout=POLL)
+            # A long answer fills the pipe, and then its process ends only after the answer was read.
+            wait([end for one in running.values() for end in (one.answer, one.process.sentinel)], timeout=POLL)
             for name, one in list(running.items()):
                 record = by_name[name]
-                over = not one.process.is_alive()
+                over = one.answer.poll() or not one.process.is_alive()
                 record.seconds = time.monotonic() - one.begun
                 record.figures = _written(record.notebook, figures, one.clock)
                 if over:
-                    del running[name]
                     _close(record, one)
+                    del running[name]
                     if record.status == "finished":
                         after(record)
                 screen.show(record, over=over)
@@ -189,11 +190,13 @@ def _written(notebook: Notebook, folder: Path, since: float) -> list[str]:
 
 
 def _close(record: Record, one: _Running) -> None:
-    one.process.join()
     try:
-        record.error = one.answer.recv()
-    except EOFError:
-        record.error = f"{record.notebook.name}: its process ended with exit code {one.process.exitcode}"
+        answer = one.answer.recv()
+    except (EOFError, OSError):  # nothing was sent, or a part of it
+        answer = None
+    one.process.join()
+    ended = f"{record.notebook.name}: its process ended with exit code {one.process.exitcode}"
+    record.error = ended if answer is None else answer
     record.status = "failed" if record.error else "finished"
 
 

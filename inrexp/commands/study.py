@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inrexp.commands.arguments import DATASETS, METHODS, add_device, add_plugin, positive
+from inrexp.commands.arguments import DATASETS, METHODS, add_device, add_plugin, level, positive
 
 PLACES = "local:N (processes here), slurm:FILE.toml (SLURMCluster's keywords, and jobs = N) or dask:ADDRESS"
 
@@ -26,13 +26,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     plan.add_argument("--methods", type=lambda text: tuple(text.split(",")), metavar="A,B,...", help="(default: all)")
     plan.add_argument("--seeds", type=positive, help="seeds 0 to SEEDS - 1 (default: 5)")
     plan.add_argument("--iterations", type=positive, help="explanations of algorithm 1, for table 2 (default: 1)")
-    plan.add_argument(
-        "--threshold",
-        type=float,
-        help="Phi_0 of eq. 5 (default: half of the unmasked probability)",
-    )
-    plan.add_argument("--cut", type=float, help="where masks are cut to 0/1 (default: 0.5)")
-    plan.add_argument("--map-cut", type=float, help="where saliency maps are cut (default: 0.2, VOC 0.5)")
+    plan.add_argument("--threshold", type=level, help="Phi_0 of eq. 5 (default: half of the unmasked probability)")
+    plan.add_argument("--cut", type=level, help="where masks are cut to 0/1 (default: 0.5)")
+    plan.add_argument("--map-cut", type=level, help="where saliency maps are cut (default: 0.2, VOC 0.5)")
     plan.add_argument("--curve-steps", type=positive, help="of insertion and deletion (default: 20)")
     plan.add_argument("--model", help="as for explain (default: efficientnet_lite0)")
     plan.add_argument("--samples", type=Path, metavar="FILE", help="only those named in this file, one name a line")

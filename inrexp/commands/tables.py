@@ -7,14 +7,18 @@ with several iterations of algorithm 1.
 import argparse
 from pathlib import Path
 
-from inrexp.commands.arguments import add_plugin
+from inrexp.commands.arguments import add_plugin, check_out
+from inrexp.names import did_you_mean
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("results", type=Path, help="folder of `inrexp study`, or the CSV file that it exported")
     parser.add_argument(
-        "--against", metavar="METHOD", help='what p compares with, as the table names it: "INR, paper" (default: INR)'
+        "--against",
+        metavar="METHOD",
+        help='what p compares with, as the table names it, such as "INR, crisp" (default: of the paper\'s own method '
+        "the preset with the most pictures of the data set)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("out"), help="folder for table1.csv, table1.tex, ... (default: %(default)s)"
@@ -29,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
         raise FileNotFoundError(
             f"no rows at {options.results}: wanted a folder that `inrexp study` filled, or the CSV file of its rows"
         )
+    check_out(options.out)
     from inrexp import figures
     from inrexp.comparison import load_methods
     from inrexp.figures import tables as table_figures
@@ -38,15 +43,20 @@ def run(options: argparse.Namespace) -> int:
     for path in options.plugin:
         load_methods(path)
     rows, seconds = read_rows(options.results), read_seconds(options.results)
+    there = sorted(set(rows.loc[rows["iteration"] == 1, "variant"]))
+    if options.against is not None and options.against not in there:
+        raise LookupError(
+            f"--against must be a method of these rows as the table names it, got {options.against!r}"
+            f"{did_you_mean(options.against, there)}; there are {', '.join(map(repr, there))}"
+        )
     made = [tables.table_1(rows, reference=options.against)]
     figure_of = {"table1_precision": table_figures.precision_by_method, "table1_areas": table_figures.smallest_areas}
     if (rows["iteration"] > 1).any():
         made.append(tables.table_2(rows))
         figure_of["table2_precision"] = table_figures.precision_by_iteration
     written = [path for table in made for path in export.write(table, options.out, seconds)]
-    made_by, reduced = table_figures.made_by_rows(rows), table_figures.reduced_by_rows(export.reductions(rows))
     for name, draw in figure_of.items():
-        lines = {"made_by": made_by, "reduced": reduced}
-        written.append(figures.save_figure(draw(rows), name, quick=bool(reduced), folder=options.out, **lines))
+        said = table_figures.said_of_rows(rows, name.split("_")[0])
+        written.append(figures.save_figure(draw(rows), name, folder=options.out, **said))
     print(*written, sep="\n")
     return 0

@@ -12,7 +12,6 @@ from inrexp.names import did_you_mean
 PACKAGED = tuple(picture_table())  # names of pictures that travel with inrexp or inside packages that it needs
 MIN_SIDE = 16  # px; a smaller picture holds nothing that a mask smooth over 21 px could point at
 MAX_ASPECT = 30  # long side to short side; enlarging the short side to the classifier's size enlarges the long one too
-MAX_PIXELS = 178_956_970  # PIL's own limit against decompression bombs
 
 
 def load_picture(source: "str | Path | Image.Image") -> Image.Image:
@@ -36,7 +35,7 @@ def load_picture(source: "str | Path | Image.Image") -> Image.Image:
                 return _upright_rgb(picture, str(path))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(
-            f"{path} has more than {MAX_PIXELS // 2 // 10**6} million pixels: shrink it first; "
+            f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels, PIL's limit: shrink it first; "
             "the classifier sees a few hundred pixels a side"
         ) from error
     except UnidentifiedImageError as error:

@@ -201,7 +201,8 @@ def truth_of(
 ) -> Truth:
     """Masks (h, w) bool at the picture's own size, through the resize and crop that the picture itself takes.
 
-    A mask drawn over the stored pixels of a photograph that its EXIF turns is turned with it.
+    A mask drawn over the stored pixels of a photograph that its EXIF turns is turned with it, where the mask's size
+    shows that it was drawn so (`turned`).
     Raises ValueError, naming both files, if the sizes differ.
     """
     layers = [Image.fromarray(layer.astype(np.uint8) * 255) for layer in (inside, counted)]
@@ -209,7 +210,12 @@ def truth_of(
 
 
 def turned(drawn: Image.Image, picture: str, mask: "str | Path") -> Image.Image:
-    """A mask as upright as `load_picture` makes its picture.  Raises ValueError, naming both, if their sizes differ."""
+    """A mask as upright as `load_picture` makes its picture.
+
+    A mask of the stored picture's size and not of the upright one's is turned by a quarter, as EXIF says. A photograph
+    that EXIF turns by half or mirrors, and a square one, has one size either way: its mask is taken as upright.
+    Raises ValueError, naming both files, if their sizes differ.
+    """
     with Image.open(picture) as stored:
         orientation = stored.getexif().get(ORIENTATION, 1)
         upright = stored.size[::-1] if orientation >= 5 else stored.size

@@ -1,5 +1,6 @@
 """Drawing only: masks over areas, seeds and methods (figures 1, 3 and 4), the scheme (figure 2), and leaks."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -54,7 +55,8 @@ def area_strip(row: Sequence[Shown]) -> Figure:
             draw_image(axes[1, column], one.seen)
             probability(axes[1, column], one)
     first = row[0]
-    caption(figure, f"{first.label.capitalize()}, p = {first.unmasked:.2f} for the whole picture. {BOLD}")
+    label = first.label[:1].upper() + first.label[1:]  # "West Highland" keeps its capitals
+    caption(figure, f"{label}, p = {first.unmasked:.2f} for the whole picture. {BOLD}")
     return figure
 
 
@@ -178,6 +180,9 @@ def leaks(rows: Mapping[str, tuple[Shown, Shown]]) -> Figure:
     return figure
 
 
+FEATURES_IN_WORDS = {"gaussian": "Fourier features", "octaves": "powers of two", "none": "coordinates"}
+
+
 def scheme(steps: SchemeSteps) -> Figure:
     """Figure 2: coordinates and area, INR, filter, blend, classifier.  steps: as `scheme_steps` gives them."""
     one = steps.shown
@@ -187,8 +192,9 @@ def scheme(steps: SchemeSteps) -> Figure:
         coordinates.imshow(steps.coordinates)
         coordinates.set_title(f"$[x, y, a]$ in $[0, 1]$\narea {percent(one.asked or one.kept)}")
         coordinates.set_axis_off()
-        draw_mask(field, steps.field, "INR $f_L(x, a)$\nFourier features, 5 x 256")
-        words = "smooth maximum, then 0 or 1" if is_binary(one.mask) else "smooth maximum, 21 px"
+        layers = f"{FEATURES_IN_WORDS[steps.settings.features]}, {steps.settings.layers} x {steps.settings.hidden}"
+        draw_mask(field, steps.field, f"INR $f_L(x, a)$\n{layers}")
+        words = "smooth maximum, then 0 or 1" if is_binary(one.mask) else "smooth maximum"
         draw_mask(filtered, one.mask, f"$M_a$ = Filter($f_L$)\n{words}")
         draw_outline(outline, one.image, one.mask, "inside the line\n$M_a$ > 1/2, kept")
         draw_image(whole, one.image, "picture $I$")
@@ -223,7 +229,7 @@ def probability_curve(
     """Probability over area with the threshold of eq. 5.  lines: what was judged -> a probability for each area."""
     colours = method_colours(lines)
     with style():
-        for (name, values), mark in zip(lines.items(), DASHES, strict=False):
+        for (name, values), mark in zip(lines.items(), itertools.cycle(DASHES)):  # noqa: B905
             axes.plot(areas, values, mark, color=colours[name], label=name)
         axes.axhline(threshold, color="0.45", linewidth=0.8, label=r"threshold $\Phi_0$")
         axes.set(xlabel="area $a$ (fraction of the picture)", ylabel="probability", ylim=(0, 1.02))

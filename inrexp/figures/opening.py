@@ -67,8 +67,8 @@ def opening(row: Sequence[Shown], chosen: Shown) -> Figure:
 def film(row: Sequence[Shown], path: "str | Path", *, progress: bool = False) -> Path:
     """An animated WebP of the mask growing with the area: its outline, what the network sees, and the probability.
 
-    row: masks of growing area, a frame each; 36 of 2.5 to 20 % make four seconds.  The file stays below 1 MB: its
-    quality falls until it does.  progress: show a bar over the frames.  Returns the path written.
+    row: masks of growing area, a frame each; 36 of 2.5 to 20 % make four seconds.  Its quality falls until the
+    file is below 1 MB, to 20 of 100 at the least.  progress: show a bar over the frames.  Returns the path written.
     Raises ValueError for fewer than two masks.
     """
     if len(row) < 2:

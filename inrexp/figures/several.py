@@ -1,5 +1,6 @@
 """Drawing only: several explanations of one picture (figures 5 and 6), and what is left without them."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -128,7 +129,7 @@ def deletion(axes: Axes, lines: Mapping[str, Sequence[float]]) -> None:
     lines: which masks -> the probabilities, as `Explanations.remaining` gives them.
     """
     with style():
-        for (name, values), mark in zip(lines.items(), ("o-", "s--", "^-."), strict=False):
+        for (name, values), mark in zip(lines.items(), itertools.cycle(("o-", "s--", "^-."))):  # noqa: B905
             axes.plot(range(len(values)), values, mark, markersize=4, label=name)
         most = max(len(values) for values in lines.values())
         axes.set(xlabel="explanations removed", ylabel="probability left", ylim=(0, 1.02), xticks=range(most))

@@ -25,7 +25,7 @@ from inrexp.paper.inr import MaskField
 from inrexp.paper.masks import keep_largest
 from inrexp.paper.perturb import blend, blur, fade
 from inrexp.paper.presets import PRESETS
-from inrexp.paper.settings import FitConfig
+from inrexp.paper.settings import FieldSettings, FitConfig
 from inrexp.saliency import SaliencyMap
 
 MODELS = {f"efficientnet_lite{size}": f"EfficientNet-Lite{size}" for size in range(3)} | {
@@ -64,7 +64,7 @@ class Shown:
     @property
     def kept(self) -> float:
         """The mask's real area, a fraction of the picture."""
-        return float(self.mask.double().mean())
+        return float(self.mask.cpu().double().mean())
 
     @property
     def suffices(self) -> bool:
@@ -93,13 +93,14 @@ class SchemeSteps:
     """What each box of figure 2 holds.  coordinates: (h, w, 3), x, y and the scaled area, each in [0, 1].
 
     field: (1, 1, h, w), f_L before the filter.  shown: the mask, the picture and what the network sees.
-    perturbed: (1, 3, h, w), I' of eq. 1.
+    perturbed: (1, 3, h, w), I' of eq. 1.  settings: of the field.
     """
 
     coordinates: np.ndarray
     field: torch.Tensor
     perturbed: torch.Tensor
     shown: Shown
+    settings: FieldSettings
 
 
 def shown(
@@ -112,25 +113,33 @@ def shown(
 ) -> list[Shown]:
     """The masks of one answer at several areas, each 0/1 at exactly the area asked for (`exactly`).
 
-    judge: whose perturbation fills the removed pixels; give one judge to all rows that a figure compares.  Default:
-    the answer itself.  soft: take the masks as they were fitted, values between 0 and 1 and other areas included.
+    judge: whose classifier judges, and whose perturbation fills the removed pixels; give one judge to all rows that a
+    figure compares.  Default: the answer itself.  An answer for another class is judged by its own class.
+    soft: take the masks as they were fitted, values between 0 and 1 and other areas included.
     fine: the same picture at a higher resolution (`finer`), to draw on.
     """
     masks = found.mask(areas)
     if not soft:
         masks = exactly(masks, areas)
-    row = shown_masks(judge or found, masks, fine=fine)
+    row = shown_masks(judge or found, masks, asked=found, fine=fine)
     scores = found.scaled if isinstance(found, SaliencyMap) else None
     return [replace(one, asked=area, scores=scores) for one, area in zip(row, areas, strict=True)]
 
 
-def shown_masks(judge: Attribution, masks: torch.Tensor, *, fine: torch.Tensor | None = None) -> list[Shown]:
-    """Any masks (k, 1, h, w) on the judge's picture, for its class, filled as the judge fills.  fine: as in `shown`."""
-    probabilities = judge.probability_of_mask(masks)
-    seen = judge.blended(masks) if fine is None else _blended_finely(judge, masks, fine)
-    label = judge.target.label
+def shown_masks(
+    judge: Attribution, masks: torch.Tensor, *, asked: Attribution | None = None, fine: torch.Tensor | None = None
+) -> list[Shown]:
+    """Any masks (k, 1, h, w) on the judge's picture, filled as the judge fills.  fine: as in `shown`.
+
+    asked: whose class the network is asked for, where it is not the judge's.
+    """
+    asked = judge if asked is None or asked.target == judge.target else asked
+    seen = judge.blended(masks)
+    probabilities = judge.needed_classifier().probability(seen, asked.target)
+    image = judge.image if fine is None else fine
+    seen = seen if fine is None else _blended_finely(judge, masks, fine)
     return [
-        Shown(judge.image if fine is None else fine, own, mask, float(p), judge.unmasked, judge.threshold, label)
+        Shown(image, own, mask, float(p), asked.unmasked, asked.threshold, asked.target.label)
         for mask, own, p in zip(masks.split(1), seen.split(1), probabilities, strict=True)
     ]
 
@@ -173,7 +182,7 @@ def surrounded(found: Explanations, truths: Mapping[str, torch.Tensor], objects:
     if unknown or not objects:
         raise ValueError(f"objects must name regions among {', '.join(truths)}, got {', '.join(objects) or 'none'}")
     row = shown_in_turn(found)
-    sizes = {name: float(truth.double().mean()) for name, truth in truths.items()}
+    sizes = {name: float(truth.cpu().double().mean()) for name, truth in truths.items()}
     shares = coverage(torch.cat([one.mask for one in row]), truths)
     return Surroundings(row, truths, tuple(objects), sizes, list(shares))
 
@@ -191,7 +200,7 @@ def scheme_steps(explanation: Explanation, area: float) -> SchemeSteps:
         values = everywhere.values(torch.tensor([[area]]).to(explanation.image))
     (one,) = shown(explanation, [area], soft=True)
     coordinates = np.stack([x / w, y / h, np.full((h, w), (area - low) / (high - low))], axis=-1)
-    return SchemeSteps(coordinates, values, explanation.blended(torch.zeros_like(one.mask)), one)
+    return SchemeSteps(coordinates, values, explanation.blended(torch.zeros_like(one.mask)), one, source.settings)
 
 
 def exactly(masks: torch.Tensor, areas: Sequence[float]) -> torch.Tensor:
@@ -200,9 +209,9 @@ def exactly(masks: torch.Tensor, areas: Sequence[float]) -> torch.Tensor:
     masks: (k, 1, h, w) in [0, 1].  areas: k fractions.  A mask that is 0/1 and has its area already stays as it is,
     and so does one that has a single value, which ranks nothing.
     """
-    deep = ndimage.gaussian_filter(masks.cpu().double().numpy(), sigma=(0, 0, 4, 4))
-    ranked = masks.double() + 1e-3 * torch.as_tensor(deep).to(masks.device)
-    binary = keep_largest(ranked, torch.as_tensor(list(areas), dtype=torch.float64)).to(masks.dtype)
+    values = masks.cpu().double()  # moved first, since Apple's GPUs have no float64
+    ranked = values + 1e-3 * torch.as_tensor(ndimage.gaussian_filter(values.numpy(), sigma=(0, 0, 4, 4)))
+    binary = keep_largest(ranked, torch.as_tensor(list(areas), dtype=torch.float64)).to(masks)
     constant = masks.flatten(1).std(1) == 0
     return torch.where(constant[:, None, None, None], masks, binary)
 
@@ -254,7 +263,9 @@ def _changed(config: FitConfig, preset: str) -> str:
     """Which settings are not the preset's, as "areas and oversample"; a lattice's rate follows from its steps."""
     own, now = ({**one, **one["source"]} for one in map(asdict, (PRESETS[preset], config)))
     names = [name for name in now if name not in ("name", "source") and now[name] != own.get(name)]
-    return " and ".join(name.replace("_", " ") for name in names if name != "descent" or "steps" not in names)
+    if "steps" in names and not config.is_field:
+        names = [name for name in names if name != "descent"]
+    return " and ".join(name.replace("_", " ") for name in names)
 
 
 def _method_in_words(found: Attribution) -> str:

@@ -1,7 +1,6 @@
 """Drawing only: how a study's numbers are spread over its pictures.  The rows are those of `rows.read_rows`."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -9,13 +8,15 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from inrexp.figures.shown import MODELS, counted
-from inrexp.figures.style import LINES, WIDTH, caption, method_colours, method_dashes, style
+from inrexp.figures.style import DASHES, LINES, WIDTH, caption, method_colours, method_dashes, style
 from inrexp.metrics import HIT
 from inrexp.paper.smallest_area import PAPER_AREAS
+from inrexp.study.captions import reductions
 from inrexp.study.tables import by_picture, in_paper_order, iterations, of_several, samples_of
 
 DATASETS = {
@@ -40,15 +41,14 @@ def made_by_rows(rows: pd.DataFrame) -> str:
     return f"Made by {len(rows)} runs of a study; {models}; {seeds}; {', '.join(sets)}."
 
 
-def reduced_by_rows(reductions: Mapping[str, Sequence[str]]) -> str:
-    """Where a study falls short of the paper's, for the line under a figure; names of programs stand in words.
+def said_of_rows(rows: pd.DataFrame, table: str, note: str = "") -> dict[str, Any]:
+    """What `save_figure` says of a study's rows: `made_by_rows`, how far they fall short of the paper's, if they do.
 
-    reductions: of `export.reductions`.
+    table: the table that lists each reduction, by its file's name.  note: one more sentence.
     """
-    said = "; ".join(f"{subject}: {', '.join(found)}" for subject, found in reductions.items())
-    words = DATASETS | {name: MODELS[name] for name in MODELS if name != "custom"}  # which is a word of its own, too
-    names = "|".join(sorted(words, key=len, reverse=True))  # imagenet-s50-standin before imagenet-s50
-    return re.sub(rf"\b({names})\b", lambda found: words[found[0]], said)
+    count = sum(map(len, reductions(rows).values()))
+    reduced = f"{count} reductions, which {table}.md lists" if count else ""
+    return {"made_by": f"{made_by_rows(rows)} {note}".strip(), "reduced": reduced, "quick": bool(count)}
 
 
 def precision_by_method(rows: pd.DataFrame, *, measure: str = "precision") -> Figure:
@@ -94,7 +94,15 @@ def _marks(pictures: pd.DataFrame) -> list[Line2D]:
     return [
         Line2D([], [], color=LINES[0], linestyle="", marker="o", markersize=3, label=dot),
         Line2D([], [], linestyle="", label="mean", **MEAN),
-        Line2D([], [], color="0.25", linestyle="", marker="|", markersize=8, label="median and middle half (box)"),
+        Line2D(
+            [],
+            [],
+            color="0.25",
+            linestyle="",
+            marker="|",
+            markersize=8,
+            label="median, middle half (box), 1.5 times that (whiskers)",
+        ),
         Line2D([], [], label=f"hit: above {HIT:g}", **HIT_LINE),
     ]
 
@@ -114,7 +122,10 @@ def smallest_areas(rows: pd.DataFrame) -> Figure:
             for name, group in part.groupby("line", sort=False):
                 stars = [*group["star"].sort_values(), 3.0]  # so that a line goes on after its last step
                 shares = [*(np.arange(1, len(group) + 1) / len(group)), 1.0]
-                axes.step([0, *stars], [0, *shares], where="post", color=colours[name], ls=dashes[name], label=name)
+                drawn = {"color": colours[name], "ls": dashes[name], "label": name}
+                if dashes[name] != DASHES[0]:  # darker and above, since it may run along the whole line of its method
+                    drawn |= {"color": [0.55 * part for part in to_rgb(colours[name])], "zorder": 3}
+                axes.step([0, *stars], [0, *shares], where="post", **drawn)
             axes.set(xlabel="area asked, as a fraction of the picture", ylabel="share with a* up to here")
             axes.set(ylim=(0, 1.02), xlim=(0, 1.02 * largest))
             axes.legend()

@@ -13,14 +13,22 @@ ROUNDING = 0.01  # by which a mask may leave [0, 1]; bfloat16 has no number betw
 
 
 def check_model(model: object) -> None:
-    """Raises TypeError for what is no nn.Module that can be hooked, and ValueError for one in float16."""
+    """Raises TypeError for what is no nn.Module that can be hooked, and ValueError for one in half precision.
+
+    Image, field and filter take the model's type, and a field in bfloat16 cannot tell coordinates 1/256 apart.
+    """
     if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
         raise TypeError(
             f"model must be a torch.nn.Module that gives class scores, got {type(model).__name__}; of a scripted "
             "or traced model give the module that it was made from"
         )
-    if any(parameter.dtype == torch.float16 for parameter in model.parameters()):
-        raise ValueError("model must be in float32, float64 or bfloat16, got float16: model.float()")
+    types = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    if half := types - {torch.float32, torch.float64}:
+        came = ", ".join(sorted(str(one).removeprefix("torch.") for one in half))
+        raise ValueError(
+            f"model must be in float32 or float64, got {came}: model.float(); "
+            "inrexp.models.folding.in_bfloat16 then takes its arithmetic alone to bfloat16"
+        )
 
 
 def check_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:

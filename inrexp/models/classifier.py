@@ -23,13 +23,14 @@ class Target:
     """What is explained: one class, or a set of classes.
 
     indices: the classes, each once.  label: what figures and messages call them.
-    Raises ValueError for no class, or for a class that is given twice.
+    Raises TypeError for what are no whole numbers, and ValueError for no class or for a class that is given twice.
     """
 
     indices: tuple[int, ...]
     label: str
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "indices", tuple(map(operator.index, self.indices)))  # numpy's are no JSON
         if not self.indices or len(set(self.indices)) < len(self.indices):
             raise ValueError(f"indices must hold one class or more, each once, got {self.indices}")
 
@@ -87,7 +88,7 @@ class Classifier:
 
     @property
     def at_once(self) -> int:
-        """Pictures in a pass that judges masks.
+        """Pictures in a pass without gradients.
 
         A GPU wants many. On a CPU each of two takes three quarters of the time of each of 16, whose memory the system
         takes back and clears again after every pass (36 masks, EfficientNet-Lite0).
@@ -151,12 +152,12 @@ class Classifier:
         return scores
 
     def probabilities(self, images: torch.Tensor, *, normalised: bool = False) -> torch.Tensor:
-        """Probabilities after the activation, without gradients.  Returns (n, C).
+        """Probabilities after the activation, without gradients, `at_once` pictures a pass.  Returns (n, C).
 
         Raises ValueError if a score is NaN or infinite.
         """
         with frozen(self.model), torch.no_grad():
-            scores = self.scores(images, normalised=normalised)
+            scores = torch.cat([self.scores(part, normalised=normalised) for part in images.split(self.at_once)])
         if not torch.isfinite(scores).all():
             raise ValueError("model returned NaN or infinite scores: check its weights and the normalisation given")
         if self.activation == "softmax" and _are_probabilities(scores):

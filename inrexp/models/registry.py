@@ -50,11 +50,13 @@ def choose_device(wanted: "str | torch.device | None" = None) -> torch.device:
         return torch.device(next(kind for kind, there in available.items() if there))
     try:
         device = torch.device(wanted)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"device must be one of {', '.join(available)} (or cuda:N), got {wanted!r}") from error
     if not available.get(device.type, False):
         there = [kind for kind, here in available.items() if here]
         raise RuntimeError(f"device {wanted!r} is not available here; available: {', '.join(there)}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise RuntimeError(f"device {wanted!r} is not available here, which has {torch.cuda.device_count()} GPU(s)")
     return device
 
 

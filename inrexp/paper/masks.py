@@ -104,8 +104,8 @@ def keep_largest(mask: torch.Tensor, areas: torch.Tensor) -> torch.Tensor:
     if areas.numel() == 0 or not bool(((areas >= 0) & (areas <= 1)).all()):
         raise ValueError(f"area must lie in [0, 1] (a fraction of the picture), got {areas.tolist()}")
     rank = ranks(mask)
-    count = (areas.to(mask.device, torch.promote_types(areas.dtype, torch.float32)) * rank.shape[1]).round()
-    return (rank < count[:, None]).to(mask.dtype).view(len(areas), 1, *mask.shape[-2:])
+    count = (areas.cpu().double() * rank.shape[1]).round().long()  # on the CPU, since Apple's GPUs have no float64
+    return (rank < count.to(mask.device)[:, None]).to(mask.dtype).view(len(areas), 1, *mask.shape[-2:])
 
 
 def ranks(mask: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Named settings: section 3.4 of the paper, and what this project makes of it."""
 
 import dataclasses
+from numbers import Integral
 
 from inrexp.names import did_you_mean
 from inrexp.paper.settings import Descent, FieldSettings, FitConfig, Growth, LatticeSettings
@@ -131,6 +132,7 @@ def with_steps(config: FitConfig, steps: int | None) -> FitConfig:
     """
     if steps is None:
         return config
-    faster = config.steps / steps if steps > 0 and not config.is_field else 1.0  # FitConfig refuses steps below 1
+    counts = isinstance(steps, Integral) and steps > 0  # FitConfig refuses all else
+    faster = config.steps / int(steps) if counts and not config.is_field else 1.0
     descent = dataclasses.replace(config.descent, lr=config.descent.lr * faster)
     return named(dataclasses.replace(config, steps=steps, descent=descent))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 
@@ -27,9 +28,11 @@ class Problem:
 
 
 def check_problems(problems: Sequence[Problem], config: FitConfig, max_batch: int) -> None:
-    """Raises ValueError for what would otherwise be found after hours, in a later group."""
+    """Raises TypeError or ValueError for what would otherwise be found after hours, in a later group."""
     if not problems:
         raise ValueError("problems must hold at least one Problem, got none")
+    if not isinstance(max_batch, Integral):
+        raise TypeError(f"max_batch must be a whole number of masks, got {max_batch!r}")
     if max_batch < config.masks_per_step:
         needed = f"max_batch must hold the {config.masks_per_step} masks that a problem shows in each step"
         raise ValueError(f"{needed}, got {max_batch}: raise it, or fit fewer areas a step")

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
 from typing import Any
 
 import torch
 
+from inrexp.paper.conditions import ONE_OR_MORE, check_settings, one_of, rising
 from inrexp.paper.objectives import REWARDS
 from inrexp.paper.perturb import BLUR_SIGMA, PERTURBATIONS
 from inrexp.paper.smallest_area import PAPER_AREAS
@@ -16,35 +16,8 @@ from inrexp.paper.smoothing import STEP
 FEATURES = ("gaussian", "octaves", "none")
 OPTIMISERS = ("adam", "sgd")
 STARTS = ("grad_cam", "saliency")
-# px: under a narrower kernel a full mask has holes between the taps, and a wider one is cut off where they end (28 px).
-HALF_WIDTHS = (7, 22)
-
-
-def _check(section: Any, **checks: tuple[bool, str]) -> None:
-    """Raises ValueError that names the first wrong setting, what was wanted and what came.
-
-    checks: a condition for a setting, and it in words. Fields of type int must hold whole, of float finite numbers.
-    """
-    numbers = {}
-    for one in fields(section):
-        value = getattr(section, one.name)
-        if one.type is int:
-            numbers[one.name] = (isinstance(value, Integral) and not isinstance(value, bool), "a whole number")
-        elif one.type is float or (one.type == float | None and value is not None):
-            numbers[one.name] = (isinstance(value, Real) and math.isfinite(value), "a finite number")
-    for name, (good, wanted) in [*numbers.items(), *checks.items()]:
-        if not good:
-            raise ValueError(f"{name} must be {wanted}, got {getattr(section, name)!r}")
-
-
-def _rises(pair: Any) -> bool:
-    """Whether it is a tuple of two numbers, the first below the second and neither above 1."""
-    return isinstance(pair, tuple) and len(pair) == 2 and pair[0] < pair[1] <= 1
-
-
-def _half_width(value: float | None) -> tuple[bool, str]:
-    low, high = HALF_WIDTHS
-    return value is None or low <= value <= high, f"{low} to {high} px, the widths that give whole masks, or None"
+# Under a narrower kernel a full mask has holes between the taps, and a wider one is cut off where they end (28 px).
+HALF_WIDTH = (lambda px: px is None or 7 <= px <= 22, "7 to 22 px, the widths that give whole masks, or None")
 
 
 @dataclass(frozen=True)
@@ -60,11 +33,11 @@ class Growth:
     until: float = 1.0
 
     def __post_init__(self) -> None:
-        _check(
+        check_settings(
             self,
-            start=(self.start >= 0, "0 or more"),
-            end=(self.end is None or (self.end > 0 and self.start > 0), "above 0 with a start above 0, or None"),
-            until=(0 < self.until <= 1, "in (0, 1]"),
+            start=(lambda start: start >= 0, "0 or more"),
+            end=(lambda end: end is None or (end > 0 and self.start > 0), "above 0 with a start above 0, or None"),
+            until=(lambda until: 0 < until <= 1, "in (0, 1]"),
         )
 
     def at(self, step: int, steps: int) -> float:
@@ -93,13 +66,13 @@ class Descent:
     beta2: float = 0.999
 
     def __post_init__(self) -> None:
-        _check(
+        check_settings(
             self,
-            optimiser=(self.optimiser in OPTIMISERS, "'adam' or 'sgd'"),
-            lr=(self.lr > 0, "above 0"),
-            lr_end=(self.lr_end is None or self.lr_end >= 0, "0 or more, or None"),
-            warmup=(0 <= self.warmup < 1, "in [0, 1)"),
-            beta2=(0 <= self.beta2 < 1, "in [0, 1)"),
+            optimiser=one_of(OPTIMISERS),
+            lr=(lambda lr: lr > 0, "above 0"),
+            lr_end=(lambda end: end is None or end >= 0, "0 or more, or None"),
+            warmup=(lambda share: 0 <= share < 1, "in [0, 1)"),
+            beta2=(lambda beta2: 0 <= beta2 < 1, "in [0, 1)"),
         )
 
     def rate(self, step: int, steps: int) -> float:
@@ -150,17 +123,19 @@ class FieldSettings:
     half_width: float | None = None
 
     def __post_init__(self) -> None:
-        on_grid = self.grid in ("pixel", "lattice") or (isinstance(self.grid, int) and self.grid >= 2)
-        _check(
+        check_settings(
             self,
-            grid=(on_grid, "'pixel', 'lattice' or 2 points or more a side"),
-            features=(self.features in FEATURES, f"one of {FEATURES}"),
-            feature_count=(self.feature_count >= 2 and self.feature_count % 2 == 0, "even, 2 or more"),
-            octaves=(self.octaves >= 1, "1 or more"),
-            layers=(self.layers >= 1, "1 or more"),
-            hidden=(self.hidden >= 1, "1 or more"),
-            outputs=(self.outputs >= 1, "1 or more"),
-            half_width=_half_width(self.half_width),
+            grid=(
+                lambda grid: grid in ("pixel", "lattice") or (isinstance(grid, int) and grid >= 2),
+                "'pixel', 'lattice' or 2 points or more a side",
+            ),
+            features=one_of(FEATURES),
+            feature_count=(lambda count: count >= 2 and count % 2 == 0, "even, 2 or more"),
+            octaves=ONE_OR_MORE,
+            layers=ONE_OR_MORE,
+            hidden=ONE_OR_MORE,
+            outputs=ONE_OR_MORE,
+            half_width=HALF_WIDTH,
         )
 
 
@@ -180,13 +155,15 @@ class LatticeSettings:
     half_width: float | None = None
 
     def __post_init__(self) -> None:
-        within = isinstance(self.areas, tuple) and bool(self.areas) and all(0 < area <= 1 for area in self.areas)
-        _check(
+        check_settings(
             self,
-            areas=(within, "a tuple of fractions in (0, 1], at least one"),
-            margin=(self.margin >= 0 and self.margin % STEP == 0, f"0 px or a multiple of {STEP} px"),
-            oversample=(self.oversample >= 1, "1 or more outputs a cell"),
-            half_width=_half_width(self.half_width),
+            areas=(
+                lambda areas: rising(areas) and areas[0] > 0,
+                "a tuple of rising fractions in (0, 1], at least one",
+            ),
+            margin=(lambda margin: margin >= 0 and margin % STEP == 0, f"0 px or a multiple of {STEP} px"),
+            oversample=ONE_OR_MORE,
+            half_width=HALF_WIDTH,
         )
 
 
@@ -236,25 +213,28 @@ class FitConfig:
             value = getattr(self, name)
             if not isinstance(value, Growth) and (value is not None or name != "sharpness"):
                 raise TypeError(f"{name} must be a Growth, got {value!r}: Growth({value!r}) is constant")
-        _check(
+        check_settings(
             self,
-            source=(isinstance(self.source, FieldSettings | LatticeSettings), "FieldSettings or LatticeSettings"),
-            steps=(self.steps >= 1, "1 or more"),
-            areas_per_step=(self.areas_per_step >= 1, "1 or more"),
-            area_range=(_rises(self.area_range) and self.area_range[0] > 0, "(low, high), 0 < low < high <= 1"),
-            area_weight=(self.area_weight.start > 0, "above 0"),
-            sharpness=(self.sharpness is None or self.sharpness.start > 0, "above 0, or None"),
+            source=(
+                lambda source: isinstance(source, FieldSettings | LatticeSettings),
+                "FieldSettings or LatticeSettings",
+            ),
+            steps=ONE_OR_MORE,
+            areas_per_step=ONE_OR_MORE,
+            area_range=(lambda pair: rising(pair, 2) and pair[0] > 0, "a tuple (low, high) with 0 < low < high <= 1"),
+            area_weight=(lambda weight: weight.start > 0, "above 0"),
+            sharpness=(lambda beta: beta is None or beta.start > 0, "above 0, or None"),
             level=(
-                self.level is None or (self.sharpness is not None and _rises(self.level) and self.level[0] >= 0),
+                lambda level: level is None or (self.sharpness is not None and rising(level, 2)),
                 "a tuple of two rising shares of the steps, for masks with a sharpness, or None",
             ),
             start=(
-                self.start is None or (self.start in STARTS and getattr(self.source, "outputs", 1) == 1),
+                lambda start: start is None or (start in STARTS and getattr(self.source, "outputs", 1) == 1),
                 f"None, or one of {STARTS} for a field of one output",
             ),
-            reward=(self.reward in REWARDS, f"one of {REWARDS}"),
-            perturbation=(self.perturbation in PERTURBATIONS, f"one of {PERTURBATIONS}"),
-            blur_sigma=(self.blur_sigma > 0, "above 0 px"),
+            reward=one_of(REWARDS),
+            perturbation=one_of(PERTURBATIONS),
+            blur_sigma=(lambda sigma: sigma > 0, "above 0 px"),
         )
 
     def level_at(self, step: int) -> float:

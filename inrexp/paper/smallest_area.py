@@ -7,6 +7,8 @@ than rounding. A method that holds masks of a few areas only, such as extremal p
 
 from collections.abc import Sequence
 
+from inrexp.paper.conditions import checked_number
+
 PAPER_AREAS = (0.025, 0.05, 0.1, 0.2)  # section 3.4
 SEARCHED = 36
 
@@ -17,15 +19,18 @@ def searched_areas(low: float = PAPER_AREAS[0], high: float = PAPER_AREAS[-1]) -
 
 
 def checked_threshold(threshold: float) -> float:
-    """Phi_0 as a number.  Raises ValueError for one that is no probability."""
-    if not 0 <= threshold <= 1:
+    """Phi_0 as a number.  Raises TypeError for what is no number, and ValueError for one that is no probability."""
+    if not 0 <= checked_number(threshold, "threshold") <= 1:
         raise ValueError(f"threshold must be a probability in [0, 1], got {threshold}")
     return float(threshold)
 
 
 def checked_cut(cut: float) -> float:
-    """The level above which a mask counts as 1, as a number.  Raises ValueError for one that no mask can be cut at."""
-    if not 0 <= cut < 1:
+    """The level above which a mask counts as 1, as a number.
+
+    Raises TypeError for what is no number, and ValueError for one that no mask can be cut at.
+    """
+    if not 0 <= checked_number(cut, "cut") < 1:
         raise ValueError(f"cut must be a level in [0, 1), above which a mask becomes 1, got {cut}")
     return float(cut)
 

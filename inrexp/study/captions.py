@@ -8,6 +8,7 @@ import pandas as pd
 
 from inrexp.comparison import METHODS, Method
 from inrexp.datasets.lists import chose
+from inrexp.paper.smallest_area import PAPER_AREAS, searched_areas
 from inrexp.saliency import PAPER_CUTS
 from inrexp.study.equal import RECOGNISED, has_equal_areas
 from inrexp.study.intervals import LEVEL
@@ -147,8 +148,9 @@ def _of_equal(rows: pd.DataFrame) -> list[str]:
         "on that cover."
     )
     return [
-        "The parts at equal real area compare the methods on all pictures: every mask is brought to 2.5, 5, 10 "
-        "and 20 % of the picture by its largest values and shown over a blur of 20 px. a* is the smallest of these "
+        "The parts at equal real area are on all pictures that the method has; compare lines only with equal n, or by "
+        "the paired differences. Every mask is brought to 2.5, 5, 10 and 20 % of the picture by its largest values and "
+        "shown over a blur of 20 px. a* is the smallest of these "
         f"areas that keeps half of the unmasked probability, and 20 % for a picture without one."
         f"{later if (rows['iteration'] > 1).any() else ''} A fit that collapsed "
         "has no a* and keeps nothing (p = 0); it has no precision. Means and intervals are over pictures, after the "
@@ -168,11 +170,22 @@ def _of_lists(rows: pd.DataFrame) -> list[str]:
 
 
 def _of_masks(rows: pd.DataFrame) -> list[str]:
-    """The sentence on masks of an area; none for a table of saliency maps alone."""
+    """The sentences on masks of an area; none for a table of saliency maps alone."""
     cut = _settings(rows, "cut")
     if cut == NONE:
         return []
-    return [f"The precision of masks is that of the mask at a*, cut at {cut}, over the pictures that have an a*."]
+    said = [f"The precision of masks is that of the mask at a*, cut at {cut}, over the pictures that have an a*."]
+    if rows["method"].nunique() > 1:
+        said.append(
+            f"a* is searched among {len(searched_areas())} areas for fields and maps and among the paper's "
+            f"{len(PAPER_AREAS)} for lattices, so that in the paper's own columns fields have smaller and mostly more "
+            f"precise masks; the claims (`inrexp claims`) search {len(PAPER_AREAS)} for all."
+        )
+    said.append(
+        "Where masks are 0 or 1 at their very area by construction, the area error of the cut mask is 0 and p of the "
+        "cut mask is that of the soft mask, so these numbers say nothing."
+    )
+    return said
 
 
 def _of_maps(rows: pd.DataFrame) -> list[str]:

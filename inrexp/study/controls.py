@@ -6,10 +6,8 @@ keeps it (`kept`) and loses it when it is moved, or when it is what is removed. 
 fitted under loses it over other fills, and one that only suits its network loses it for other networks.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +16,6 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from inrexp.datasets.samples import Dataset, Sample
-from inrexp.files import written_whole
 from inrexp.methods import as_image
 from inrexp.models.classifier import Classifier, Target
 from inrexp.paper.masks import keep_largest
@@ -27,7 +24,8 @@ from inrexp.seeds import generator
 from inrexp.study.equal import RECOGNISED
 from inrexp.study.intervals import interval
 from inrexp.study.plan import digest_of
-from inrexp.study.rows import read_rows, settings_of
+from inrexp.study.rows import read_rows, setting_of, settings_of
+from inrexp.study.shared_rows import add_rows
 from inrexp.study.store import Results
 from inrexp.study.tables import photograph
 
@@ -125,7 +123,8 @@ def run_controls(
 ) -> pd.DataFrame:
     """Measure what is missing in the CSV file `out`, picture by picture, and return all its rows.
 
-    The call can be killed and repeated. Rows of masks that the study has computed anew since are measured again.
+    The call can be killed and repeated, and several may add to one file at the same time. Rows of masks that the study
+    has computed anew since are measured again.
     results: the study's folder. Its first explanations by seed 0 are controlled; fits that collapsed left none.
     dataset: holds the pictures of the study's rows; rows of pictures that it lacks are not controlled.
     samples: names of the pictures to control; None is all. The other pictures' blurs come from the whole data set.
@@ -145,7 +144,7 @@ def run_controls(
     if rows.empty:
         raise LookupError(f"{results} holds no finished row of a picture of {dataset.name}: wrong data set or folder?")
     _check_model(rows, classifier)
-    rows["setting"] = [_setting(row) for row in rows.to_dict("records")]
+    rows["setting"] = [setting_of(row) for row in rows.to_dict("records")]
     judges = {control: digest_of(classifier) for control in CONTROLS}
     judges |= {control: digest_of(network) for control, network in (networks or {}).items()}
     done = _known(out, rows, judges)
@@ -164,21 +163,18 @@ def run_controls(
                 raise ValueError(f"the picture {name} of {dataset.name} is not the one of the study's rows")
             other = as_image(classifier, another(sample, dataset).picture)
             targets = {key: (one, sample.target(one)) for key, one in (networks or {}).items()}
+            found = []
             for run, masks in todo:
                 new = measured(classifier, sample.target(classifier), image, masks, other, targets, seed=seed)
                 new = new.assign(picture=name, dataset=run["dataset"], method=run["variant"], key=run["key"])
-                new = new.assign(seed=seed, network=new["control"].map(judges), setting=run["setting"])
-                mask = MADE[:3]  # whose rows of another seed or network these replace
-                kept = done[~pd.MultiIndex.from_frame(done[mask]).isin(pd.MultiIndex.from_frame(new[mask]))]
-                done = pd.concat([kept, new[COLUMNS]], ignore_index=True) if len(kept) else new[COLUMNS]
-            with written_whole(out) as temporary:
-                done.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+                found.append(new.assign(seed=seed, network=new["control"].map(judges), setting=run["setting"])[COLUMNS])
+            done = add_rows(  # rows of these masks with another seed or network give way
+                out,
+                pd.concat(found, ignore_index=True),
+                in_place_of=MADE[:3],
+                read=lambda path: _known(path, rows, judges),
+            )
     return done
-
-
-def _setting(row: Mapping[str, Any]) -> str:
-    """A hash of a run's method and settings, in 12 hexadecimal digits."""
-    return hashlib.sha256(f"{row['method']} {row['preset']} {row['settings']}".encode()).hexdigest()[:12]
 
 
 def _known(out: Path, rows: pd.DataFrame, judges: Mapping[str, str]) -> pd.DataFrame:

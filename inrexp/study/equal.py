@@ -1,10 +1,10 @@
-"""Methods at equal real area, on all pictures: where they find an a*, what their masks keep, how precise they are.
+"""Methods at equal real area: where they find an a*, what their masks keep, how precise they are.
 
 Every mask is brought to exactly its area by its largest values and shown over the same blur (`scores.at_equal_area`).
-So no method is judged by the size of its masks or by the fill that it was fitted to. All pictures count: one without
-an a* has the end of the range, 20 %, and a fit that collapsed has no a* and keeps nothing. A mask suffices if it keeps
-half of the unmasked probability, whatever threshold the study had. Later explanations of algorithm 1 keep the a* of the
-study, since it was found without what earlier masks cover (`judged`).
+So no method is judged by the size of its masks or by the fill that it was fitted to. All pictures that a method has
+count: one without an a* has the end of the range, 20 %, and a fit that collapsed has no a* and keeps nothing. A mask
+suffices if it keeps half of the unmasked probability, whatever threshold the study had. Later explanations of algorithm
+1 keep the a* of the study, since it was found without what earlier masks cover (`judged`).
 """
 
 from collections.abc import Iterator

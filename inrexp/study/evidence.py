@@ -129,10 +129,15 @@ def runs_of(
 
     Of several settings, those nearest the publication count, for the field those with the most pictures, unless a
     preset is named. Failed runs are left out.  iteration: of algorithm 1; None is all of them.
+    Raises ValueError for rows of several networks, whose means would mix them.
     """
-    rows = found.study
-    rows = rows[(rows["dataset"].map(family) == dataset) & (rows["method"] == method)]
-    rows = rows[~rows["sample"].isin(found.tuned) & ~rows["failed"].astype(bool)]
+    rows = found.study[found.study["dataset"].map(family) == dataset]
+    if len(models := rows["model"].unique()) > 1:
+        raise ValueError(
+            f"rows of {dataset} must be of one network, got {', '.join(sorted(models))}: run `inrexp study FOLDER "
+            "--model NAME` with a folder for each, and `inrexp claims --results FOLDER` on one of them"
+        )
+    rows = rows[(rows["method"] == method) & ~rows["sample"].isin(found.tuned) & ~rows["failed"].astype(bool)]
     rows = rows if iteration is None else rows[rows["iteration"] == iteration]
     rows = rows if preset is None else rows[rows["preset"] == preset]
     if rows.empty:
@@ -203,12 +208,9 @@ def control(found: Evidence, name: str, *, method: str = FIELD, measure: str = "
     measure: "probability"; "half", 1 if it is half of the unmasked one or more, else 0; or "enough", of the masks of
         any area that keep half of it in the first place, the share that still does under this control.
     """
-    rows = found.controls
-    rows = rows[(rows["dataset"].map(family) == IMAGENET) & ~rows["picture"].isin(found.tuned)]
-    rows = rows[(rows["unmasked"] >= RECOGNISED) & rows["method"].map(lambda label: _is_of(method, label))]
+    rows = controlled(found, method)
     if rows.empty:
         return pd.Series(dtype=float)
-    rows = rows[rows["method"] == rows.groupby("method")["picture"].nunique().idxmax()]
     keeps = (rows["probability"] >= rows["unmasked"] / 2).astype(float)
     if measure != "enough":
         here = (rows["control"] == name) & np.isclose(rows["area"].astype(float), TENTH)
@@ -217,6 +219,18 @@ def control(found: Evidence, name: str, *, method: str = FIELD, measure: str = "
     first = pd.MultiIndex.from_frame(rows.loc[(rows["control"] == "kept") & (keeps == 1), mask])
     here = (rows["control"] == name) & pd.MultiIndex.from_frame(rows[mask]).isin(first)
     return _means(keeps[here], rows["picture"][here])
+
+
+def controlled(found: Evidence, method: str = FIELD) -> pd.DataFrame:
+    """The rows of controls.csv that `control` takes: of the method's settings with the most pictures of the stand-in.
+
+    Their column `method` has the name of these settings, such as "INR, crisp".
+    """
+    rows = found.controls
+    rows = rows[(rows["dataset"].map(family) == IMAGENET) & ~rows["picture"].isin(found.tuned)]
+    rows = rows[(rows["unmasked"] >= RECOGNISED) & rows["method"].map(lambda label: _is_of(method, label))]
+    pictures = rows.groupby("method")["picture"].nunique()
+    return rows[rows["method"] == pictures.idxmax()] if len(rows) else rows
 
 
 def _is_of(method: str, label: str) -> bool:

@@ -31,7 +31,9 @@ PAPER_TITLE = (
     "In the paper's layout, each method at masks of its own size: precision (hit rate), the number of pictures, and "
     "the mean size of the masks"
 )
-EQUAL_TITLE = "At equal real area, all pictures: where an a* is found, and the probability p that masks keep"
+EQUAL_TITLE = (
+    "At equal real area, all pictures that the method has: where an a* is found, and the probability p that masks keep"
+)
 HALF_TITLE = "At equal real area: the share of pictures of which a mask keeps half of p, and how the masks were made"
 PRECISION_TITLE = "Precision at equal real area, and at each method's own a* beside a centred disc of that size"
 DIFFERENCES_TITLE = "Differences at equal real area, paired by picture; p corrected for the number of comparisons"

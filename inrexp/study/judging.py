@@ -18,6 +18,7 @@ VERDICTS = (HOLDS, IN_PART, FAILS, UNTESTED)
 OF_A_NUMBER = {HOLDS: HOLDS, FAILS: FAILS, UNTESTED: "too few pictures to tell"}  # the words for one number of a claim
 MARGIN = 0.05  # a difference that is surely smaller than this counts as none
 SHOWN = 6  # digits at most
+ALIKE = 1e-9  # the width up to which an interval is that of values which are all the same
 FEWEST = 8  # pictures that decide: fewer know too little of the spread, three alike ones nothing
 
 
@@ -105,7 +106,8 @@ class Number:
         if not self.pictures:
             return UNMEASURED
         mean, low, high = map(self._written, (self.mean, self.low, self.high))
-        between = f" [{low}, {high}]" if np.isfinite(self.low) else ""  # one picture has no interval
+        # One picture has no interval, and pictures that are all alike have none to speak of.
+        between = f" [{low}, {high}]" if self.high - self.low > ALIKE else ""
         return f"{mean}{between}, n = {self.pictures}"
 
     def _written(self, one: float) -> str:

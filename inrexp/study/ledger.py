@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from inrexp.files import DATA, written_whole
+from inrexp.files import DATA, read_utf8, written_whole
 from inrexp.study import measures, turns
 from inrexp.study.evidence import Evidence
 from inrexp.study.export import plain
@@ -187,10 +187,15 @@ def between_marks(text: str, table: str) -> str:
 
 
 def write_between_marks(path: "str | Path", table: str) -> bool:
-    """Write this table between the marks of a file.  Returns whether the file changed."""
-    path = Path(path)
-    old = path.read_text(encoding="utf-8")
-    new = between_marks(old, table)
+    """Write this table between the marks of a file.  Returns whether the file changed.
+
+    Raises ValueError, naming the file, for one that `between_marks` refuses or that is not UTF-8.
+    """
+    old = read_utf8(path)
+    try:
+        new = between_marks(old, table)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     if new != old:
         with written_whole(path) as temporary:
             temporary.write_text(new, encoding="utf-8", newline="\n")

@@ -16,7 +16,6 @@ from tqdm.auto import tqdm
 
 from inrexp.attribution import Attribution
 from inrexp.datasets.samples import Sample
-from inrexp.files import written_whole
 from inrexp.methods import Wanted, as_image, explain, explain_batch
 from inrexp.metrics import pairwise_iou
 from inrexp.models.classifier import Classifier
@@ -27,6 +26,7 @@ from inrexp.seeds import generator
 from inrexp.study.intervals import share_interval
 from inrexp.study.plan import digest_of, fit_of
 from inrexp.study.scores import sound, status_of
+from inrexp.study.shared_rows import add_rows
 
 AREAS = (0.05, 0.1, 0.2)
 NOISE = 1e-6  # standard deviation of what is added to a picture in [0, 1]; float32 resolves 6e-8 there
@@ -99,11 +99,12 @@ def run_nulls(
 ) -> pd.DataFrame:
     """Measure the pictures that the CSV file `out` lacks for this preset, and return all its rows.
 
-    The call can be killed and repeated. Rows of another picture, model or settings under the same names are replaced.
+    The call can be killed and repeated, and several may add to one file at the same time. Rows of another picture,
+    model or settings under the same names are replaced.
     fit: a hash of all three, in every row.
     """
     out, config = Path(out), named(preset)
-    done = pd.read_csv(out, dtype={"fit": str}) if out.is_file() else pd.DataFrame(columns=COLUMNS)
+    done = _read(out)
     weights = digest_of(classifier)
     for sample in tqdm(samples, unit="picture", disable=not progress):
         fit = fit_of(sample, classifier, dataclasses.asdict(config), weights)
@@ -111,11 +112,12 @@ def run_nulls(
             continue
         new = nulls(classifier, as_image(classifier, sample.picture), sample.target(classifier), config)
         new = new.assign(picture=sample.name, preset=config.name, fit=fit)[COLUMNS]
-        kept = done[(done["picture"] != sample.name) | (done["preset"] != config.name)]
-        done = pd.concat([kept, new], ignore_index=True) if len(kept) else new
-        with written_whole(out) as temporary:
-            done.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+        done = add_rows(out, new, in_place_of=["picture", "preset"], read=_read)
     return done
+
+
+def _read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"fit": str}) if path.is_file() else pd.DataFrame(columns=COLUMNS)
 
 
 def null_table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@
 (benchmarks/peers.txt); the package needs neither ReX nor Quantus.
 """
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,11 +13,14 @@ from inrexp.comparison import METHODS
 from inrexp.paper.presets import DEFAULT
 from inrexp.study.equal import END, judged
 from inrexp.study.intervals import interval
+from inrexp.study.rows import label_of
 from inrexp.study.tables import by_photograph
 
 FIELD = next(iter(METHODS))
 OWN_BUDGET = "its own"  # of ReX: as many classifier passes as its defaults take
 COMPARED = {"found": "a* found", "probability_at_100": "p at 10 %", "precision_at_100": "precision at 10 %"}
+
+SCORED = ["dataset", "picture", "method"]  # columns by which a row of Quantus's scores is found again
 
 
 def rex_table(rows: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
@@ -54,22 +58,65 @@ def rex_table(rows: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
-def quantus_table(rows: pd.DataFrame, study: pd.DataFrame, *, against: str = f"{FIELD}, {DEFAULT}") -> pd.DataFrame:
+def read_scores(path: "str | Path", runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a file of benchmarks/quantus_scores.py, with what a study calls their methods now.
+
+    path: of a CSV file that need not be there yet.  runs: of `rows.read_rows`, with the column `setting`
+        (`rows.setting_of`).
+    The key tells which run a row scores, and the setting what it is called now, also where the run was computed anew.
+    Older rows have no setting; those of no run keep their name.
+    Raises ValueError for a picture that a method has twice, and for rows of another setting under the name of a run.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return pd.DataFrame(columns=["key", *SCORED, "setting"])
+    rows = pd.read_csv(path, dtype={"key": str, "setting": str})
+    own, called = rows["key"].isin(runs["key"]), runs.drop_duplicates("setting").set_index("setting")["variant"]
+    setting = rows["setting"] if "setting" in rows else pd.Series(None, rows.index, dtype=object)
+    rows["setting"] = setting.mask(own, rows["key"].map(runs.set_index("key")["setting"]))
+    now = rows["setting"].map(called)
+    rows["method"] = rows["method"].mask(now.notna(), now)
+    _check_once(rows, SCORED, path)
+    named = runs[["dataset", "sample", "variant", "setting"]].set_axis([*SCORED, "setting"], axis=1)
+    both = rows[~own].dropna(subset="setting").merge(named, on=SCORED, suffixes=("", " now"))
+    other = both[both["setting"] != both["setting now"]]
+    if len(other):
+        name = other["method"].iloc[0]
+        raise ValueError(f"{path} has rows of {name!r} by other settings than the study's: give another --out")
+    return rows
+
+
+def _check_once(rows: pd.DataFrame, columns: list[str], where: "str | Path") -> None:
+    """Raises ValueError for a row that is like an earlier one in these columns."""
+    twice = rows[rows.duplicated(columns)]
+    if len(twice):
+        first = ", ".join(str(twice.iloc[0][name]) for name in columns)
+        raise ValueError(f"{where}: {len(twice)} rows repeat {', '.join(columns)} of another, the first: {first}")
+
+
+def quantus_table(rows: pd.DataFrame, study: pd.DataFrame, *, against: str | None = None) -> pd.DataFrame:
     """A line for each method that Quantus scored: means over pictures.
 
     rows: of benchmarks/quantus_scores.py, whose docstring says what each measure is.  study: the rows that they score.
+    against: the method of the differences, as rows call it. None is the field by its default preset: "INR, crisp", in
+        older rows "inr, crisp".
+    Raises ValueError for a picture that a method has twice.
 
     top_tenth, ours: the precision of the mask of a tenth by Quantus's code and by this package's, which must agree.
     rank_accuracy, flipping: the other two; the difference of each from that of `against` on the pictures of both, with
         its 95 % interval (low, high). A high rank accuracy is good, and so is a low area under flipping.
     """
     ours = study.set_index("key")["precision_at_100"]
+    _check_once(rows, ["picture", "method"], "Quantus's scores")
+    if against is None:
+        names = (f"{label_of(FIELD)}, {DEFAULT}", f"{FIELD}, {DEFAULT}")
+        against = next((name for name in names if name in set(rows["method"])), names[0])
     rows = rows.assign(ours=rows["key"].map(ours))
     by_picture = {name: runs.set_index("picture") for name, runs in rows.groupby("method", sort=False)}
     lines = {}
     for name, runs in by_picture.items():
         line: dict[str, Any] = {
-            "pictures": len(runs),
+            "pictures": runs.index.nunique(),
             "top_tenth": runs["top_tenth"].mean(),
             "ours": runs["ours"].mean(),
         }

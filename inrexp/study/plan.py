@@ -9,6 +9,7 @@ from typing import Any
 
 from inrexp.attribution import CUT
 from inrexp.comparison import METHODS
+from inrexp.datasets.named import NAMES
 from inrexp.datasets.samples import Dataset, Sample
 from inrexp.models.classifier import Classifier
 from inrexp.saliency import PAPER_CUTS
@@ -23,7 +24,7 @@ class StudyPlan:
     The key of a row holds every setting here except `samples`, `limit`, `seeds` and `iterations`, which only decide
     which rows there are.
 
-    dataset: a name that `datasets.load_dataset` knows.
+    dataset: a name that `datasets.load_dataset` knows, one of `datasets.named.NAMES`.
     called: what rows and tables call the data set. None is the data set's own name, or "folder NAME" for a folder of
         the reader's.
     model: a name that `load_classifier` knows.
@@ -60,6 +61,7 @@ class StudyPlan:
     batch: int = 1
 
     def __post_init__(self) -> None:
+        self._check_names()
         for name in ("methods", "samples"):
             if isinstance(value := getattr(self, name), str):
                 raise TypeError(f"{name} must be a tuple of names, got the text {value!r}: write ({value!r},) for one")
@@ -87,6 +89,22 @@ class StudyPlan:
                 raise ValueError(f"{name} must lie in [0, 1), got {value}")
         for name in (*self.methods, *self.options):
             METHODS[name].checked(self.options_of(name))
+
+    def _check_names(self) -> None:
+        """Check the data set, what it is called, and that the options of each method are named."""
+        for name in ("dataset", "called"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and not (value is None and name == "called"):
+                raise TypeError(f"{name} must be a text, got {value!r}")
+        if self.dataset not in NAMES:
+            raise ValueError(f"dataset must be one of {', '.join(NAMES)}; got {self.dataset!r}")
+        if self.called is not None and not self.called.strip():
+            raise ValueError(f"called must be a text that is not empty, or None; got {self.called!r}")
+        if not isinstance(self.options, Mapping):
+            raise TypeError(f"options must be a mapping from a method to its options, got {self.options!r}")
+        for method, chosen in self.options.items():
+            if not isinstance(chosen, Mapping):
+                raise TypeError(f"options of {method} must be a mapping from an option to its value, got {chosen!r}")
 
     def options_of(self, method: str) -> Mapping[str, Any]:
         """The method's options that are not the defaults."""

@@ -3,6 +3,7 @@
 Rows of an older format are read only if a file beside them says which commit made them (`PROVENANCE`).
 """
 
+import hashlib
 import io
 import json
 import tomllib
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from inrexp.comparison import METHODS
+from inrexp.files import read_utf8
 from inrexp.study.scores import FAILED
 from inrexp.study.store import AT_EQUAL_AREA, FILE, FORMAT, KEYED, ROWS, SECONDS, Results, key_of
 
@@ -29,8 +31,8 @@ PROVENANCE = "provenance.toml"  # file name -> format, commit, and what was done
 def read_rows(path: "str | Path") -> pd.DataFrame:
     """The rows of a study, read from its folder or from a CSV file that it exported, after `checked`.
 
-    Raises FileNotFoundError if there are none. Raises ValueError for rows that `checked` refuses, and for a key that
-    disagrees with the columns of its row.
+    Raises FileNotFoundError if there are none. Raises ValueError for a file that is no CSV in UTF-8, for rows that
+    `checked` refuses, and for a key that disagrees with the columns of its row.
     """
     path = Path(path)
     if (path / FILE).is_file():  # the rows that the study has so far
@@ -39,14 +41,17 @@ def read_rows(path: "str | Path") -> pd.DataFrame:
     path = path / ROWS if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"no rows at {path}: wanted a folder that `inrexp study` filled, or its {ROWS}")
-    return _read(path.read_text(encoding="utf-8"), path)
+    return _read(read_utf8(path), path)
 
 
 def _read(text: str, path: Path) -> pd.DataFrame:
     """The rows of exported text, after `checked`.  path: where it is from."""
-    header = pd.read_csv(io.StringIO(text), nrows=0).columns
-    empty = {name: [""] for name in header if name not in TEXT}  # a sample may be called "NA"
-    rows = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=empty)
+    try:
+        header = pd.read_csv(io.StringIO(text), nrows=0).columns
+        empty = {name: [""] for name in header if name not in TEXT}  # a sample may be called "NA"
+        rows = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=empty)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise ValueError(f"{path} must be a CSV file of rows, as `inrexp study` exports it: {error}") from error
     _check_columns(rows)
     if rows.empty:
         raise ValueError(f"{path} has no row: the study has no run yet")
@@ -155,6 +160,11 @@ def settings_of(text: str) -> dict[str, Any]:
 
     add(json.loads(text or "{}"), "")
     return flat
+
+
+def setting_of(row: Mapping[str, Any]) -> str:
+    """A hash of a run's method and settings, in 12 hexadecimal digits.  row: of `read_rows`."""
+    return hashlib.sha256(f"{row['method']} {row['preset']} {row['settings']}".encode()).hexdigest()[:12]
 
 
 def label_of(method: str) -> str:

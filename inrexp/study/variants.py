@@ -14,7 +14,6 @@ from tqdm.auto import tqdm
 
 from inrexp.datasets.samples import Sample, Truth
 from inrexp.explanation import Explanation
-from inrexp.files import written_whole
 from inrexp.methods import as_image, explain
 from inrexp.metrics import leak, nestedness, precision
 from inrexp.models.classifier import Classifier
@@ -23,11 +22,11 @@ from inrexp.paper.settings import Descent, FitConfig, Growth
 from inrexp.paper.smallest_area import PAPER_AREAS, smallest_area
 from inrexp.study.intervals import interval
 from inrexp.study.plan import digest_of, fit_of
+from inrexp.study.shared_rows import add_rows
 
 AREAS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6)  # the paper's four, and those of a wider range
 NEAR = 0.01  # a mask meets its area if it misses it by no more than this fraction of the picture
 WIDE = (0.025, 0.6)
-REFERENCE = "4000 passes"
 
 
 def changed(config: FitConfig, *, source: dict[str, Any] | None = None, **changes: Any) -> FitConfig:
@@ -112,12 +111,13 @@ def run_variants(
 ) -> pd.DataFrame:
     """Fit the variants, by name, to the pictures for which the CSV file `out` lacks them, and return all its rows.
 
-    The call can be killed and repeated. Rows of another picture, model, seed or settings under the same names are
-    replaced, and so are those of a time when rows did not say what they depend on.
+    The call can be killed and repeated, and several may add to one file at the same time. Rows of another picture,
+    model, seed or settings under the same names are replaced, and so are those of a time when rows did not say what
+    they depend on.
     fit: a hash of all four, in every row.
     """
     out = Path(out)
-    done = pd.read_csv(out, dtype={"fit": str}) if out.is_file() else pd.DataFrame(columns=["variant", "picture"])
+    done = _read(out)
     known, weights = set(done.get("fit", ())), digest_of(classifier)
     todo = [(sample, name, config) for name, config in variants.items() for sample in samples]
     for sample, name, config in tqdm(todo, unit="fit", disable=not progress):
@@ -129,12 +129,14 @@ def run_variants(
         new = measured(found, sample.truth(classifier)).round(4)
         new.insert(0, "variant", name)
         new.insert(1, "picture", sample.name)
-        kept = done[(done["variant"] != name) | (done["picture"] != sample.name)]
         new["fit"] = fit
-        done = pd.concat([kept, new], ignore_index=True) if len(kept) else new
-        with written_whole(out) as temporary:
-            done.to_csv(temporary, index=False)
+        done = add_rows(out, new, in_place_of=["variant", "picture"], read=_read, float_format=None)
     return done
+
+
+def _read(path: Path) -> pd.DataFrame:
+    there = path.is_file()
+    return pd.read_csv(path, dtype={"fit": str}) if there else pd.DataFrame(columns=["variant", "picture"])
 
 
 def suffices(rows: pd.DataFrame, column: str = "probability") -> pd.Series:
@@ -189,8 +191,10 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def against(rows: pd.DataFrame, reference: str = REFERENCE) -> pd.DataFrame:
+def against(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
     """One row for each variant except the reference, on the pictures that both have.
+
+    reference: the name of a variant.
 
     pictures: number of these pictures.
     difference, low, high: mean precision of the variant's mask of 10 % less that of the reference, paired by picture,

@@ -43,7 +43,7 @@ class Masks {
     if (this.binary || this.areas.length === 1) return this.result(this.areas[near], this.plane(near));
     const [low, share] = between(this.areas, area);
     const [before, after] = [this.plane(low), this.plane(Math.min(low + 1, this.areas.length - 1))];
-    const values = before.map((value, i) => value + share * (after[i] - value));
+    const values = Float32Array.from(before, (value, i) => value + share * (after[i] - value));
     return this.result(clamp(area, this.areas[0], this.areas.at(-1)), values);
   }
 

@@ -23,7 +23,6 @@ from inrexp.widgets.scene import Scene, check_answers, picture_scene, scene_of, 
 CONTROLS = ("answer", "against", "view", "outside", "threshold")
 NOTHING = ""  # against nothing
 STRIP = (0.025, 0.05, 0.1, 0.15, 0.2)  # areas of the static picture for renderers without widgets
-PICTURE_OUTSIDES = ("blur 20 px",)  # while there is no answer
 MOVED = {"sync": True, "echo_update": False}  # an echo from a slow kernel would move the slider back under the hand
 HERE = Path(__file__).parent
 
@@ -79,33 +78,37 @@ class Explorer(anywidget.AnyWidget):
         if together is not None:
             scene = with_together(scene, together)
         scene["controls"] = list(controls)
-        super().__init__(**_shown_first(scene, start), against=against or NOTHING)
+        super().__init__(**_shown_first(scene, start) | {"against": against or NOTHING})
         self.on_msg(self._asked)
 
     @classmethod
-    def of_picture(cls, image: torch.Tensor) -> "Explorer":
-        """A widget that shows a picture and waits for answers, or for a mask that grows.  image: (1, 3, h, w)."""
+    def of_picture(cls, image: torch.Tensor, outside: str) -> "Explorer":
+        """A widget that shows a picture and waits for answers, or for a mask that grows.
+
+        image: (1, 3, h, w).  outside: what the pixels outside that mask become, such as "blur 20 px".
+        """
         widget = cls.__new__(cls)
         widget.answers = {}
-        scene = picture_scene(image, PICTURE_OUTSIDES)
-        anywidget.AnyWidget.__init__(widget, scene=scene, outside=scene["offered"][0])
+        anywidget.AnyWidget.__init__(widget, scene=picture_scene(image, [outside]), outside=outside)
         widget.on_msg(widget._asked)
         return widget
 
     def show(self, answers: Mapping[str, Attribution], *, start: float = 0.1) -> None:
         """Replace what is shown by other answers."""
-        scene = scene_of(answers)
+        scene = scene_of(answers, what=self.scene.get("what", "answer"))
+        scene |= {"controls": self.scene["controls"]} if "controls" in self.scene else {}
         self.answers = dict(answers)
         with self.hold_sync():
             self.growing = {}
             for name, value in _shown_first(scene, start).items():
                 setattr(self, name, value)
 
-    def show_picture(self, image: torch.Tensor) -> None:
-        """Replace what is shown by a picture without answers.  image: (1, 3, h, w)."""
+    def show_picture(self, image: torch.Tensor, outside: str) -> None:
+        """Replace what is shown by a picture without answers, as in `of_picture`."""
         self.answers = {}
-        self.growing = {}
-        self.scene = picture_scene(image, PICTURE_OUTSIDES)
+        with self.hold_sync():
+            self.growing = {}
+            self.scene, self.outside = picture_scene(image, [outside]), outside
 
     def add_outside(self, outside: str) -> None:
         """Measure all answers under one more perturbation, "black" or a blur such as "blur 10 px", and show it."""
@@ -127,15 +130,22 @@ class Explorer(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The widget, and a strip of masks for renderers that have none."""
         bundle = super()._repr_mimebundle_(**options)
-        if bundle is not None and self.answers:
-            bundle[0]["image/jpeg"] = self._strip()
+        if bundle is not None and self.answers and (strip := self._strip()):
+            bundle[0]["image/jpeg"] = strip
         return bundle
 
-    def _strip(self) -> str:
-        """Masks of each answer over up to five areas, judged as the page judges them at first, as JPEG, base64."""
+    def _strip(self) -> str | None:
+        """Masks of each answer over up to five areas, judged as the page judges them at first, as JPEG, base64.
+
+        None where lattices hold no area that every answer has.
+        """
         judge = next(iter(self.answers.values()))
         low, high = (pick(one.area_range[i] for one in self.answers.values()) for i, pick in enumerate((max, min)))
-        held = next((one.held_areas for one in self.answers.values() if one.held_areas), ())
+        lattices = [one.held_areas for one in self.answers.values() if one.held_areas]
+        held = [area for area in lattices[0] if low <= area <= high] if lattices else []
+        held = [area for area in held if all(area in one for one in lattices)]
+        if lattices and not held:
+            return None
         places = np.linspace(0, len(held) - 1, min(len(STRIP), len(held))).round().astype(int)  # first and last too
         areas = (
             [held[place] for place in places]
@@ -165,6 +175,7 @@ def _shown_first(scene: Scene, start: float) -> dict[str, Any]:
         "area": min(areas, key=lambda area: abs(area - start)),
         "threshold": scene["threshold"],
         "answer": scene["answers"][0]["name"],
+        "against": NOTHING,
         "outside": scene["offered"][0],
         "count": len(scene["answers"]),
     }
@@ -177,6 +188,11 @@ def side_by_side_slider(answers: Mapping[str, Attribution], areas: Sequence[floa
 
 
 def explanations_browser(found: Explanations) -> Explorer:
-    """Numbered explanations (algorithm 1), each over its areas; together, and what is left without the first n."""
+    """Numbered explanations (algorithm 1), each over its areas; together, and what is left without the first n.
+
+    Raises ValueError for a run that holds none.
+    """
+    if not len(found):
+        raise ValueError(f"found must hold one explanation or more, got none ({found.ending})")
     answers = {str(number): one for number, one in enumerate(found, 1)}
     return Explorer(answers, what="explanation", start=found.areas[0], together=found)

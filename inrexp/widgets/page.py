@@ -10,7 +10,7 @@ from PIL import Image
 from inrexp.attribution import Attribution
 from inrexp.explanation import Explanation
 from inrexp.files import written_whole
-from inrexp.widgets.scene import Scene, fine_crop, scene_of
+from inrexp.widgets.scene import BLACK, Scene, default_outsides, fine_crop, scene_of
 
 HERE = Path(__file__).parent
 SCRIPT, STYLE = HERE / "explorer.js", HERE / "explorer.css"
@@ -74,12 +74,18 @@ def write_explanation(
     elif not found.explains:
         failed = isinstance(found, Explanation)
         star = f"{'The fit failed' if failed else 'The map is constant'}: its masks explain nothing."
-    text = (
-        f"The network {network} gives {label!r} a probability of {found.unmasked:.2f}. Move the slider: the mask keeps "
-        "that share of the picture, everything outside the line is blurred, and p is the probability that is left. "
-        f"{star}"
-    )
     scene = scene_of({label: found}, photograph=fine) | {"start": start or smallest or 0.1}
+    outside = "black" if default_outsides(found)[0] == BLACK else "blurred"
+    keeps = f"the mask keeps that share of the picture, everything outside the line is {outside}"
+    if scene["answers"][0]["masks"]["kind"] == "soft":
+        keeps = (
+            "the mask is soft and keeps pixels in part, more than half of each inside the line; its real area stands "
+            f"below, and what it takes away is {outside}"
+        )
+    text = (
+        f"The network {network} gives {label!r} a probability of {found.unmasked:.2f}. Move the slider: {keeps}, and p "
+        f"is the probability that is left. {star}"
+    )
     return write_page(
         path, scene, title=f"Which part of this picture is enough for {label!r}?", text=text, footer=footer
     )

@@ -6,6 +6,7 @@ that stands alone. `explorer.js` unpacks it; the two agree on `packed_masks` and
 
 import base64
 import io
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from inrexp.attribution import CUT, Attribution
+from inrexp.attribution import CUT, Attribution, as_areas
 from inrexp.explanation import Explanation
 from inrexp.explanations import Explanations
 from inrexp.figures.shown import finer
@@ -22,6 +23,7 @@ from inrexp.figures.style import percent
 from inrexp.models.classifier import Classifier, to_picture
 from inrexp.paper.masks import is_binary
 from inrexp.paper.perturb import BLUR_SIGMA, blend, blur, fade
+from inrexp.paper.settings import FitConfig
 
 Scene = dict[str, Any]
 STEP = 0.001  # of the area, between which masks of zeros and ones are held
@@ -113,14 +115,13 @@ def perturbed_image(image: torch.Tensor, outside: str) -> torch.Tensor:
     """I' of eq. 1 by its name, "black" or "blur 20 px".  Raises ValueError for another."""
     if outside == BLACK:
         return fade(image)
-    words = outside.split()
-    if len(words) != 3 or words[0] != "blur" or words[2] != "px":
+    if not (sigma := re.fullmatch(r"blur (\d+(?:\.\d+)?) px", outside)):
         raise ValueError(f'outside must be "black" or a blur such as "blur 20 px", got {outside!r}')
-    return blur(image, float(words[1]))
+    return blur(image, float(sigma[1]))
 
 
-def default_outsides(first: Attribution) -> tuple[str, str]:
-    """The answer's own perturbation, then the other kind; blur levels become their strongest."""
+def default_outsides(first: Attribution | FitConfig) -> tuple[str, str]:
+    """The perturbation of an answer or of a fit, then the other kind; blur levels become their strongest."""
     sigma = first.blur_sigma if first.perturbation == "blur" else BLUR_SIGMA
     both = (f"blur {sigma:g} px", BLACK)
     return (both[1], both[0]) if first.perturbation == "fade" else both
@@ -190,6 +191,7 @@ def _positions(answer: Attribution, areas: Sequence[float] | None) -> tuple[tupl
     """The areas at which an answer's masks are held, and those at which its probabilities are measured."""
     low, high = answer.area_range
     if areas is not None:
+        areas = as_areas(areas).tolist()
         if not areas or not all(low - 1e-6 <= area <= high + 1e-6 for area in areas):
             raise ValueError(f"areas must lie in every answer's range, here [{low:g}, {high:g}], got {areas}")
         searched = tuple(sorted(areas))
@@ -207,9 +209,7 @@ def _positions(answer: Attribution, areas: Sequence[float] | None) -> tuple[tupl
 def _probabilities(
     classifier: Classifier, answer: Attribution, masks: torch.Tensor, perturbed: torch.Tensor
 ) -> list[float]:
-    parts = masks.split(classifier.at_once)
-    kept = [classifier.probability(blend(answer.image, perturbed, part), answer.target) for part in parts]
-    return _rounded(torch.cat(kept))
+    return _rounded(classifier.probability(blend(answer.image, perturbed, masks), answer.target))
 
 
 def _outside_picture(image: torch.Tensor, outside: str) -> str | None:

@@ -20,7 +20,7 @@ from inrexp.paper.outcome import Cancelled
 from inrexp.paper.presets import DEFAULT, named, with_steps
 from inrexp.paper.settings import FitConfig
 from inrexp.widgets.explorer import Explorer
-from inrexp.widgets.scene import packed_masks
+from inrexp.widgets.scene import default_outsides, packed_masks
 
 TOP = 10  # classes to choose from
 
@@ -48,7 +48,7 @@ class Workbench(ipywidgets.VBox):
     ):
         config = with_steps(named(preset), steps)
         low, high = config.area_range
-        self.preset, self.config = preset, config
+        self.config, self.outside = config, default_outsides(config)[0]
         self.watched = min(max(area, low), high)
         self.original, self.classifier = classifier, copy.deepcopy(classifier)
         self.image: torch.Tensor | None = None
@@ -78,6 +78,9 @@ class Workbench(ipywidgets.VBox):
         buttons = ipywidgets.HBox([self.start, self.cancel])
         self.controls = [self.upload, self.classes, self.seed, buttons, self.status]
 
+    def __repr__(self) -> str:
+        return "<Workbench: upload a picture, choose a class, press Explain; it needs a running kernel>"
+
     @property
     def running(self) -> bool:
         return self.worker is not None and self.worker.is_alive()
@@ -88,9 +91,9 @@ class Workbench(ipywidgets.VBox):
             raise RuntimeError("a fit is running: cancel it before another picture is loaded")
         self.image = as_image(self.classifier, picture)
         if self.explorer is None:
-            self.explorer = Explorer.of_picture(self.image)
+            self.explorer = Explorer.of_picture(self.image, self.outside)
             self.children = [*self.controls, self.explorer]
-        self.explorer.show_picture(self.image)
+        self.explorer.show_picture(self.image, self.outside)
         top = self.classifier.top(self.image, TOP)
         self.classes.options = [(f"{label}: p = {p:.3f}", index) for index, label, p in top]
         self.classes.index = 0  # ipywidgets chooses nothing where nothing was chosen before
@@ -128,7 +131,7 @@ class Workbench(ipywidgets.VBox):
         self.error = None
         self._busy(True)
         assert self.explorer is not None
-        self.explorer.show_picture(self.image)
+        self.explorer.show_picture(self.image, self.outside)
         self.status.value = "Fitting: the first steps take the longest ..."
         _WORKING.add(self)
         arguments = (self.image, self.classes.value, self.seed.value)
@@ -158,8 +161,7 @@ class Workbench(ipywidgets.VBox):
                 self.classifier,
                 image,
                 target,
-                preset=self.preset,
-                steps=self.config.steps,
+                preset=self.config,
                 seed=seed,
                 progress=False,
                 callback=watch,

@@ -20,6 +20,7 @@ from PIL import Image
 from planted import QUICK_FIT, Planted, plant
 
 import inrexp
+from inrexp import files
 from inrexp.commands import arguments, cli, study
 from inrexp.commands import explain as command
 from inrexp.comparison import METHODS
@@ -29,6 +30,7 @@ from inrexp.explanation import Explanation
 from inrexp.models.classifier import to_picture
 from inrexp.paper.outcome import FitFailed, Outcome
 from inrexp.paper.presets import DEFAULT, PRESETS
+from inrexp.paper.smallest_area import searched_areas
 from inrexp.study import cluster
 
 COMMAND = Path(sys.executable).parent / "inrexp"
@@ -218,13 +220,12 @@ def test_a_figure_that_cannot_be_written_leaves_no_half_of_it(
 
 @pytest.mark.slow
 def test_a_film_of_the_growing_mask_comes_on_request_with_a_bar_while_it_is_drawn(
-    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    monkeypatch.setattr(command, "FRAMES", 5)
     assert run(picture, "--preset", "brief", "--animate", "--out", tmp_path) == 0
     with Image.open(tmp_path / f"{picture.stem}.webp") as film:
-        assert film.n_frames == 5
-    assert re.search(r"film: .*/5", capsys.readouterr().err)
+        assert film.n_frames == len(searched_areas())
+    assert f"/{len(searched_areas())}" in capsys.readouterr().err.split("film: ")[1]
 
 
 def test_where_no_area_suffices_another_start_is_named(
@@ -319,6 +320,19 @@ LIGHT: list[tuple[list[str], int, str]] = [
     (["study", "nowhere", "--dataset", "imagenet"], 2, "--dataset: invalid choice: 'imagenet'"),
     (["study", "nowhere", "--seeds", "0"], 2, "--seeds: wanted a whole number of 1 or more, got '0'"),
     (["tables", "nowhere"], 2, "no rows at nowhere"),
+    (["run", "fig3", "--out", __file__], 2, "--out must be a folder that can be written to"),
+    (["tables", __file__, "--out", __file__], 2, "--out must be a folder that can be written to"),
+    (["--version"], 0, f"inrexp {inrexp.__version__}\n"),
+    (["--vers"], 2, "inrexp: error:"),
+    (["study", "nowhere", "--seed", "3"], 2, "unknown: --seed 3 (did you mean '--seeds'"),
+    (["study", "nowhere", "--rep"], 2, "unknown: --rep (did you mean '--replace'"),
+    (["data", "check", "voc07", "--fold", "."], 2, "unknown: --fold . (did you mean '--folder'"),
+    (["explain", "--seed", "x"], 2, "--seed: wanted a whole number of 0 or more, got 'x'"),
+    (["explain", "--seed", "-1"], 2, "--seed: wanted a whole number of 0 or more, got '-1'"),
+    (["study", "nowhere", "--threshold", "x"], 2, "--threshold: wanted a number of 0 or more and below 1, such as 0.5"),
+    (["study", "nowhere", "--cut", "1"], 2, "--cut: wanted a number of 0 or more and below 1, such as 0.5, got '1'"),
+    (["study", "nowhere", "--map-cut", "nan"], 2, "--map-cut: wanted a number of 0 or more and below 1"),
+    (["claims", "--write", "no.md"], 2, "--write must name a file with the table's two marks, there is none at no.md"),
 ]
 ALL_LIGHT = """
 import contextlib, io, json, sys
@@ -352,6 +366,81 @@ def test_help_lists_and_errors_of_arguments_import_no_torch(light_answers, words
     assert got == status, printed
     assert said in printed
     assert heavy == []
+
+
+def said_of_error(capsys: pytest.CaptureFixture, *words: object) -> str:
+    """The one line that a command ends with, which has exit status 2."""
+    assert cli.main([str(word) for word in words]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("inrexp: ")
+    assert said.err.count("\n") == 1
+    return said.err
+
+
+def test_a_page_without_marks_is_named(tmp_path: Path, capsys: pytest.CaptureFixture):
+    page = tmp_path / "page.md"
+    page.write_text("no marks")
+    assert f"inrexp: {page}: wanted a line <!-- the paper's claims -->" in said_of_error(
+        capsys, "claims", "--write", page
+    )
+    page.write_bytes("Zürich".encode("latin-1"))
+    assert f"{page} must be text in UTF-8" in said_of_error(capsys, "claims", "--write", page)
+
+
+def test_without_a_clone_claims_say_where_the_rows_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(files, "DATA", tmp_path)
+    said = said_of_error(capsys, "claims")
+    assert f"no rows at {tmp_path / 'results'}: they are part of the repository" in said
+    assert "Clone the repository and run `inrexp claims --results data/results` in the clone" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (b"", "No columns to parse from file"),
+        (b'a,b\n"1,2\n', "EOF inside string"),
+        ("sample\nZürich".encode("latin-1"), "must be text in UTF-8"),
+    ],
+)
+def test_a_table_of_rows_that_cannot_be_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture, content: bytes, cause: str
+):
+    path = tmp_path / "mine.csv"
+    path.write_bytes(content)
+    said = said_of_error(capsys, "tables", path, "--out", tmp_path / "out")
+    assert f"inrexp: {path} must be " in said
+    assert cause in said
+
+
+def test_what_p_compares_with_is_a_method_of_the_rows(tmp_path: Path, capsys: pytest.CaptureFixture):
+    rows = files.DATA / "results" / "study_rows.csv"
+    said = said_of_error(capsys, "tables", rows, "--against", "INR, crips", "--out", tmp_path / "out")
+    assert "--against must be a method of these rows as the table names it, got 'INR, crips'" in said
+    assert "(did you mean 'INR, crisp'" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        ("import inrexp\nimport not_there\n", "line 2: ModuleNotFoundError: No module named 'not_there'"),
+        ("\ndef broken(:\n", "line 2: SyntaxError: invalid syntax"),
+        ("def deep():\n    raise KeyError('x')\n\ndeep()\n", "line 2: KeyError: 'x'"),
+        ("import json\n\n\njson.loads('{\\n')\n", "line 4: JSONDecodeError: Expecting property name"),
+        ("raise SystemExit(0)\n", "line 1: SystemExit: 0"),
+    ],
+)
+@pytest.mark.parametrize("words", [["study", "--list-options"], ["tables", "ROWS"]])
+def test_a_faulty_plugin_is_one_line_with_file_line_and_cause(
+    tmp_path: Path, capsys: pytest.CaptureFixture, words: list[str], lines: str, cause: str
+):
+    rows, plugin = files.DATA / "results" / "study_rows.csv", tmp_path / "mine.py"
+    plugin.write_text(lines)
+    filled = [str(rows) if word == "ROWS" else word for word in words]
+    assert f"{plugin} could not be run, {cause}" in said_of_error(capsys, *filled, "--plugin", plugin)
 
 
 def test_the_names_that_arguments_take_are_those_that_there_are():

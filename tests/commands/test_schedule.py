@@ -47,6 +47,15 @@ def test_each_notebook_has_a_line_with_its_figures_and_one_that_fails_stops_no_o
     ]
 
 
+@pytest.mark.timeout(60)
+def test_an_error_longer_than_a_pipe_holds_ends_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    records = [Record(toy("verbose"))]
+    go(records, tmp_path)
+    assert records[0].status == "failed"
+    assert len(records[0].error) > 200_000
+
+
 @pytest.mark.slow
 def test_the_first_begins_first_and_then_the_longest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)

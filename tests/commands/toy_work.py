@@ -9,6 +9,8 @@ def work(name: str, folder: Path) -> None:
     """Draw a figure, or fail as the name says."""
     if name == "broken":
         raise RuntimeError("broken failed in cell 3: KeyError: 'x'")
+    if name == "verbose":
+        raise RuntimeError("verbose failed\n" + "x" * 200_000)
     if name == "killed":
         os._exit(7)
     print("chatter that nobody sees")

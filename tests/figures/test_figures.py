@@ -22,6 +22,7 @@ from inrexp.figures.masks import INSET, _emptiest_corner
 from inrexp.figures.several import region_colours
 from inrexp.figures.shown import exactly
 from inrexp.files import DATA
+from inrexp.paper.settings import FieldSettings
 from inrexp.study.rows import read_rows
 
 SIDE = 64
@@ -92,7 +93,9 @@ def curves() -> Figure:
 
 
 def scheme() -> Figure:
-    return figures.scheme(SchemeSteps(np.zeros((SIDE, SIDE, 3)), disc(0.1), torch.zeros(1, 3, SIDE, SIDE), one()))
+    return figures.scheme(
+        SchemeSteps(np.zeros((SIDE, SIDE, 3)), disc(0.1), torch.zeros(1, 3, SIDE, SIDE), one(), FieldSettings(layers=3))
+    )
 
 
 def of_rows(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[], Figure]:

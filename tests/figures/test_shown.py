@@ -72,6 +72,15 @@ def test_one_judge_fills_all_rows_alike(found: Explanation, planted: Planted):
     assert not torch.equal(own.seen, judged.seen)  # black, and blurred
 
 
+def test_an_answer_for_another_class_is_asked_for_its_own_class(found: Explanation, planted: Planted):
+    other = grad_cam(planted.classifier, planted.image, 2, layer="features")
+    (own,) = figures.shown(other, [0.2], judge=found)
+    seen = found.blended(own.mask)
+    assert own.probability == pytest.approx(float(planted.classifier.probability(seen, other.target)))
+    assert own.probability != pytest.approx(float(planted.classifier.probability(seen, found.target)))
+    assert (own.label, own.unmasked, own.threshold) == (other.target.label, other.unmasked, other.threshold)
+
+
 def test_a_saliency_map_comes_along_with_its_mask(found: Explanation, planted: Planted):
     scores = grad_cam(planted.classifier, planted.image, 1, layer="features")
     (one,) = figures.shown(scores, [0.2], judge=found)

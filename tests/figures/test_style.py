@@ -67,6 +67,15 @@ def test_a_curve_of_probability_has_its_methods_colour_and_the_house_legend():
     assert not axes.get_legend().get_frame_on()
 
 
+def test_no_curve_is_left_out_where_there_are_more_than_dashes():
+    _, (first, second) = plt.subplots(1, 2)
+    lines = {f"seed {seed}": [0.1, 0.2] for seed in range(7)}
+    figures.probability_curve(first, [0.1, 0.2], lines, threshold=0.5)
+    figures.deletion(second, lines)
+    drawn = [{line.get_label() for line in axes.get_lines()} for axes in (first, second)]
+    assert all(set(lines) <= labels for labels in drawn)
+
+
 def test_a_mask_is_shown_on_a_fixed_scale(found: Explanation):
     _, axes = plt.subplots()
     figures.draw_mask(axes, found.mask(0.2), "mask")

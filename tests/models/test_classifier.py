@@ -110,7 +110,8 @@ def test_labels_that_do_not_fit_the_model_are_refused():
     [
         ({"model": "resnet50"}, TypeError, r"model must be a torch.nn.Module .* got str"),
         ({"model": torch.jit.trace(nn.Flatten(), torch.zeros(1, 3))}, TypeError, "of a scripted or traced model give"),
-        ({"model": nn.Linear(2, 2).half()}, ValueError, "must be in float32, float64 or bfloat16, got float16"),
+        ({"model": nn.Linear(2, 2).half()}, ValueError, r"must be in float32 or float64, got float16: model.float\(\)"),
+        ({"model": nn.Linear(2, 2).bfloat16()}, ValueError, "got bfloat16: model.float.*in_bfloat16 then takes its"),
         ({"activation": "tanh"}, ValueError, "activation must be 'softmax' or 'sigmoid', got 'tanh'"),
         ({"std": (1, 1, 0)}, ValueError, "std above 0"),
         ({"mean": (0.5,)}, ValueError, "3 numbers"),

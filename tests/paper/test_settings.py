@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -44,6 +45,13 @@ def test_settings_come_back_from_json(name: str):
     assert from_plain(plain) == PRESETS[name]
 
 
+def test_numbers_of_numpy_become_those_that_json_takes():
+    source = FieldSettings(grid=np.int64(16), hidden=np.int32(8))
+    config = FitConfig(steps=np.int64(3), source=source, area_range=(np.float32(0.125), np.float64(0.25)))
+    assert from_plain(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    assert (config.steps, config.source.grid, config.area_range) == (3, 16, (0.125, 0.25))
+
+
 @pytest.mark.parametrize(
     ("section", "settings", "message"),
     [
@@ -52,7 +60,7 @@ def test_settings_come_back_from_json(name: str):
         (
             FitConfig,
             {"area_range": (0.2, 0.1)},
-            r"area_range must be \(low, high\), 0 < low < high <= 1, got \(0.2, 0.1\)",
+            r"area_range must be a tuple \(low, high\) with 0 < low < high <= 1, got \(0.2, 0.1\)",
         ),
         (FitConfig, {"area_range": (0.0, 0.1)}, "area_range must be"),
         (FitConfig, {"area_weight": Growth(0.0)}, "area_weight must be above 0"),
@@ -65,7 +73,7 @@ def test_settings_come_back_from_json(name: str):
         (Descent, {"lr": 0}, "lr must be above 0, got 0"),
         (Descent, {"lr": float("nan")}, "lr must be a finite number, got nan"),
         (Descent, {"lr_end": -1e-3}, "lr_end must be 0 or more, or None, got -0.001"),
-        (Descent, {"optimiser": "lbfgs"}, "optimiser must be 'adam' or 'sgd', got 'lbfgs'"),
+        (Descent, {"optimiser": "lbfgs"}, r"optimiser must be one of \('adam', 'sgd'\), got 'lbfgs'"),
         (Descent, {"warmup": 1.0}, r"warmup must be in \[0, 1\)"),
         (Growth, {"start": -1}, "start must be 0 or more"),
         (Growth, {"start": 1.0, "end": 0.0}, "end must be above 0"),
@@ -75,14 +83,22 @@ def test_settings_come_back_from_json(name: str):
         (FieldSettings, {"grid": "fine"}, "grid must be 'pixel', 'lattice' or 2 points or more a side, got 'fine'"),
         (FieldSettings, {"grid": 1}, "grid must be .* got 1"),
         (FieldSettings, {"outputs": 0}, "outputs must be 1 or more, got 0"),
-        (LatticeSettings, {"areas": ()}, "areas must be a tuple of fractions"),
-        (LatticeSettings, {"areas": (0.1, 1.5)}, "areas must be a tuple of fractions"),
+        (LatticeSettings, {"areas": ()}, "areas must be a tuple of rising fractions"),
+        (LatticeSettings, {"areas": (0.1, 1.5)}, "areas must be a tuple of rising fractions"),
+        (LatticeSettings, {"areas": (0.2, 0.05)}, r"areas must be a tuple of rising fractions .* got \(0.2, 0.05\)"),
+        (LatticeSettings, {"areas": (0.1, 0.1)}, "areas must be a tuple of rising fractions"),
+        (LatticeSettings, {"areas": ("0.1", 0.2)}, "areas must be a tuple of rising fractions"),
+        (FitConfig, {"steps": "30"}, "steps must be a whole number, got '30'"),
+        (FitConfig, {"blur_sigma": None}, "blur_sigma must be a finite number, got None"),
+        (FitConfig, {"area_range": ("0.05", 0.3)}, r"area_range must be a tuple .* got \('0.05', 0.3\)"),
+        (FitConfig, {"area_range": [0.05, 0.3]}, r"area_range must be a tuple .* got \[0.05, 0.3\]"),
+        (Growth, {"start": "1"}, "start must be a finite number, got '1'"),
         (LatticeSettings, {"margin": -1}, "margin must be 0 px or a multiple of 7 px, got -1"),
         (LatticeSettings, {"oversample": 0}, "oversample must be 1 or more"),
         (FitConfig, {"steps": 2.0}, "steps must be a whole number, got 2.0"),
         (FitConfig, {"steps": True}, "steps must be a whole number, got True"),
         (FitConfig, {"areas_per_step": 1.5}, "areas_per_step must be a whole number, got 1.5"),
-        (FitConfig, {"area_range": 0.1}, r"area_range must be \(low, high\), 0 < low < high <= 1, got 0.1"),
+        (FitConfig, {"area_range": 0.1}, r"area_range must be a tuple \(low, high\) .* got 0.1"),
         (FitConfig, {"area_range": (0.1, 0.2, 0.3)}, "area_range must be"),
         (FitConfig, {"sharpness": Growth(2.0), "level": 0.5}, "level must be a tuple of two rising shares .* got 0.5"),
         (FitConfig, {"blur_sigma": float("inf")}, "blur_sigma must be a finite number, got inf"),
@@ -94,7 +110,7 @@ def test_settings_come_back_from_json(name: str):
         (FieldSettings, {"scale": float("nan")}, "scale must be a finite number, got nan"),
         (FieldSettings, {"half_width": 6.0}, "half_width must be 7 to 22 px, .* or None, got 6.0"),
         (LatticeSettings, {"half_width": 23.0}, "half_width must be 7 to 22 px, .* or None, got 23.0"),
-        (LatticeSettings, {"areas": 0.1}, r"areas must be a tuple of fractions in \(0, 1\], at least one, got 0.1"),
+        (LatticeSettings, {"areas": 0.1}, r"areas must be a tuple of rising fractions in \(0, 1\], .* got 0.1"),
         (LatticeSettings, {"margin": 10}, "margin must be 0 px or a multiple of 7 px, got 10"),
     ],
 )

@@ -11,6 +11,8 @@ STANDIN, VOC = "imagenet-s50-standin", "voc07-difficult-sample"
 PRESETS = {"inr": "crisp", "extremal_perturbation": "extremal_perturbation_quick"}
 SETTINGS = {"inr": {"steps": 150, "sharpness": {"start": 2.0}}, "extremal_perturbation": {"steps": 150}}
 
+OF_PAPER = {"preset": "paper_lattice", "settings": "{}"}  # the field by the paper's own setting, whose masks are soft
+
 
 def run(
     sample: str, method: str = "inr", precision: float | None = 0.5, *, equal: float | None = None, **others

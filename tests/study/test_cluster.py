@@ -57,7 +57,7 @@ def test_a_method_of_ones_own_travels_to_a_clusters_workers(tmp_path: Path, monk
     (tmp_path / "mine.py").write_text(notebook_13())
     load_methods(tmp_path / "mine.py")
     plan = StudyPlan(
-        dataset="planted",
+        dataset="packaged",
         methods=("integrated_gradients",),
         options={"integrated_gradients": {"steps": 2}},
         curve_steps=2,

@@ -127,6 +127,24 @@ def test_a_finished_study_is_controlled_once_and_goes_on_where_it_stopped(datase
     assert sorted(out.read_text().splitlines()) == sorted(whole.splitlines())
 
 
+def test_a_run_keeps_the_rows_that_another_adds_meanwhile(dataset: Dataset, tmp_path: Path, monkeypatch):
+    study, out, measured = tmp_path / "study", tmp_path / "controls.csv", controls.measured
+    go(study, GRAD_CAM, dataset=dataset)
+
+    def run(name: str) -> pd.DataFrame:
+        return run_controls(study, dataset, PLANTED.classifier, out, samples=[name], progress=False)
+
+    def measured_beside_another_run(*arguments, **options) -> pd.DataFrame:
+        monkeypatch.setattr(controls, "measured", measured)
+        run("stripes/4")
+        return measured(*arguments, **options)
+
+    monkeypatch.setattr(controls, "measured", measured_beside_another_run)
+    found = run("stripes/0")
+    assert found.groupby("picture").size().to_dict() == {"stripes/0": 48, "stripes/4": 48}  # methods, areas, controls
+    assert len(pd.read_csv(out)) == 96
+
+
 def test_masks_that_were_computed_anew_are_controlled_anew(dataset: Dataset, tmp_path: Path):
     study, out = tmp_path / "study", tmp_path / "controls.csv"
     go(study, GRAD_CAM, dataset=dataset)

@@ -66,6 +66,14 @@ def test_the_settings_nearest_the_publication_count(tmp_path: Path):
     assert by_photograph(runs_of(found, IMAGENET, "extremal_perturbation"), "precision").to_dict() == {"a": 0.9}
 
 
+def test_rows_of_two_networks_are_refused_with_a_way_out(tmp_path: Path):
+    study = [run("a"), run("a", "rise", model="resnet50"), run("000001/dog", dataset=VOC, model="resnet50_voc")]
+    found = read_evidence(write(tmp_path, study=study))
+    with pytest.raises(ValueError, match=r"imagenet-s must be of one network, got efficientnet_lite0, resnet50: run"):
+        runs_of(found, IMAGENET)
+    assert len(runs_of(found, VOC_FAMILY)) == 1  # each data set has a network of its own, as in the paper
+
+
 def test_the_equal_areas_are_missing_where_one_of_them_is(tmp_path: Path):
     study = [run("a", equal=0.4), run("b", equal=0.4, precision_at_025=0.8), run("c", equal=0.4, precision_at_025=None)]
     found = read_evidence(write(tmp_path, study=study))

@@ -104,3 +104,12 @@ def test_a_bound_near_0_shows_its_side_and_one_picture_has_no_interval():
     assert str(near) == "-0.0004 [-0.30, +0.00], n = 9"
     (alone,) = judging.measured([judging.Part("one", pd.Series([0.4]), None)])
     assert str(alone) == "0.40, n = 1"
+
+
+def test_pictures_that_are_all_alike_show_no_interval_unless_they_are_counted():
+    (zero,) = judging.measured([part(0, 0, 0)])
+    assert str(zero) == "+0.00, n = 3"
+    (tenth,) = judging.measured([part(*[0.1] * 7)])  # their mean is 0.1 only up to rounding
+    assert str(tenth) == "+0.10, n = 7"
+    (counted,) = judging.measured([part(*[0.0] * 10, signed=False)])  # none of ten pictures may yet be one of four
+    assert str(counted) == "0.00 [0.00, 0.31], n = 10"

@@ -84,6 +84,20 @@ def test_a_run_goes_on_where_it_stopped_and_replaces_what_other_settings_made(tm
     assert not set(again["fit"]) & set(rows["fit"])
 
 
+def test_a_run_keeps_the_rows_that_another_adds_during_its_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    samples, out = planted_dataset(pictures=2).samples, tmp_path / "nulls.csv"
+    known = pd.DataFrame(dict.fromkeys(nulls.COLUMNS, [0.5])).assign(kind="seed")
+
+    def fitted_beside_another_run(*_: object) -> pd.DataFrame:
+        monkeypatch.setattr(nulls, "nulls", lambda *_: known)
+        run_nulls(samples[1:], PLANTED.classifier, BRIEF, out, progress=False)
+        return known
+
+    monkeypatch.setattr(nulls, "nulls", fitted_beside_another_run)
+    found = run_nulls(samples[:1], PLANTED.classifier, BRIEF, out, progress=False)
+    assert found["picture"].tolist() == pd.read_csv(out)["picture"].tolist() == ["stripes/1", "stripes/0"]
+
+
 def test_the_table_counts_what_collapsed_and_takes_no_mean_of_it():
     rows = pd.DataFrame(
         {

@@ -100,6 +100,8 @@ def test_a_limit_spreads_over_the_data_set():
         ({"options": {"rise": {"masks": -5}}}, "masks and cells must be 1 or more, got -5"),
         ({"options": {"rise": {"keep": 7}}}, r"keep must be a probability in \(0, 1\), got 7"),
         ({"options": {"smoothgrad": {}}}, "methods must be some of inr, .*; got smoothgrad"),
+        ({"dataset": "imagenet"}, "dataset must be one of packaged, imagenet-s50, .*; got 'imagenet'"),
+        ({"called": " "}, "called must be a text that is not empty, or None; got ' '"),
     ],
 )
 def test_plans_that_cannot_be_run_are_refused(change: dict, message: str):
@@ -120,6 +122,9 @@ def test_plans_that_cannot_be_run_are_refused(change: dict, message: str):
         {"threshold": "0.5"},
         {"samples": "stripes/0"},
         {"methods": "rise"},
+        {"dataset": None},
+        {"called": 7},
+        {"options": ["inr"]},
     ],
     ids=str,
 )
@@ -127,6 +132,11 @@ def test_a_value_of_another_kind_is_refused_by_its_name(change: dict):
     (name,) = change
     with pytest.raises(TypeError, match=f"{name} must be a"):
         dataclasses.replace(PLAN, **change)
+
+
+def test_options_of_a_method_that_name_nothing_are_refused_by_the_method():
+    with pytest.raises(TypeError, match="options of rise must be a mapping from an option to its value, got 400"):
+        dataclasses.replace(PLAN, options={"rise": 400})
 
 
 def test_settings_hold_every_value_of_a_fit_and_every_option_of_another_method():

@@ -37,7 +37,7 @@ from inrexp.study.store import Results
 
 PLANTED = plant()
 PLAN = StudyPlan(
-    dataset="planted",
+    dataset="packaged",
     methods=("inr", "extremal_perturbation", "grad_cam", "rise"),
     options={
         "inr": {"preset": dataclasses.replace(QUICK_FIT, steps=10)},

@@ -333,6 +333,16 @@ def test_the_caption_names_every_reduction():
         assert part in text
 
 
+def test_the_caption_says_which_areas_are_searched_and_which_numbers_are_so_by_construction():
+    both = rows(*TWO, run(method="extremal_perturbation"))
+    text = table_text.caption(tables.table_1(both))
+    assert "a* is searched among 36 areas for fields and maps and among the paper's 4 for lattices" in text
+    assert "the claims (`inrexp claims`) search 4 for all" in text
+    assert "the area error of the cut mask is 0 and p of the cut mask is that of the soft mask" in text
+    alone = table_text.caption(tables.table_2(rows(run(), run(iteration=2))))
+    assert "searched among" not in alone  # nothing is compared
+
+
 def test_the_papers_own_setting_has_no_reduction():
     paper = {"dataset": "imagenet-s50", "model": "resnet50", "preset": "paper"}
     full = [
@@ -609,15 +619,13 @@ def test_the_figure_of_areas_counts_runs_without_an_a_star_in_no_area(several: p
     plt.close(figure)
 
 
-def test_the_line_under_a_figure_names_data_networks_and_presets_in_words():
-    found = {
-        "imagenet-s50-standin, efficientnet_lite0": ["20 pictures (paper: imagenet-s50, 752 of 50)"],
-        "Extremal perturbations, quick": ["preset extremal_perturbation_quick (paper: extremal_perturbation)"],
-    }
-    assert study_figures.reduced_by_rows(found) == (
-        "ImageNet-S50, stand-in, EfficientNet-Lite0: 20 pictures (paper: ImageNet-S50, 752 of 50); "
-        "Extremal perturbations, quick: preset extremal_perturbation_quick (paper: extremal_perturbation)"
-    )
+def test_the_line_under_a_figure_counts_the_reductions_that_the_table_lists():
+    found = rows(*TWO)
+    said = study_figures.said_of_rows(found, "table1", "The rows are old.")
+    count = sum(len(listed) for listed in table_text.reductions(found).values())
+    assert count > 1
+    assert (said["reduced"], said["quick"]) == (f"{count} reductions, which table1.md lists", True)
+    assert said["made_by"].endswith("The rows are old.")
 
 
 def test_the_figure_of_soft_against_cut_leaves_maps_out(several: pd.DataFrame):
@@ -660,7 +668,7 @@ def test_a_table_compares_methods_at_equal_area_where_rows_have_it(tmp_path: Pat
     assert half.loc["RISE", ["n", "Fitted under", "Collapsed"]].tolist() == ["1", "the mean colour", "0"]
     layout = made[table_text.PAPER_TITLE].set_index("Method")
     assert layout.iloc[0, 0] == "0.50 (0.00), n = 2, size 0.20"  # the paper's columns say how large their masks are
-    assert "The parts at equal real area compare the methods" in table_text.caption(table)
+    assert "on all pictures that the method has; compare lines only with equal n, or by" in table_text.caption(table)
     names = [path.name for path in table_text.write(table, tmp_path)]
     assert names[-2:] == ["table1_equal.csv", "table1_differences.csv"]
     older = tables.table_1(rows(*TWO))

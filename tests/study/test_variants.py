@@ -15,7 +15,6 @@ from inrexp.paper.presets import PRESETS
 from inrexp.study import variants
 from inrexp.study.variants import (
     CRISP,
-    REFERENCE,
     VARIANTS,
     against,
     changed,
@@ -94,14 +93,14 @@ def test_against_the_reference_by_hand():
     low, high = [0.1, 0.5, 0.7], [0.1, 0.1, 0.1]  # a* 0.1, and none
     table = pd.concat(
         [
-            rows(REFERENCE, "a", low, low),
-            rows(REFERENCE, "b", [0.5, 0.5, 0.5], low),  # a* 0.05
-            rows(REFERENCE, "c", low, low),  # the variant did not see it
+            rows("first", "a", low, low),
+            rows("first", "b", [0.5, 0.5, 0.5], low),  # a* 0.05
+            rows("first", "c", low, low),  # the variant did not see it
             rows("v", "a", low, low).assign(precision=[0.9, 0.8, 0.5], passes=150),
             rows("v", "b", high, high).assign(precision=[0.9, 0.4, 0.5], passes=150),  # three places from 0.05
         ]
     ).assign(passes=lambda one: one["passes"].where(one["variant"] == "v", 4000))
-    found = against(table).loc["v"]
+    found = against(table, "first").loc["v"]
     assert (found["pictures"], found["both"]) == (2, 1)
     assert found["difference"] == pytest.approx((0.1 - 0.3) / 2)
     half = 12.706 * 0.2  # Student's t of one degree of freedom, and the standard error

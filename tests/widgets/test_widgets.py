@@ -20,7 +20,7 @@ from PIL import Image
 from planted import QUICK_FIT, plant
 
 from inrexp.explanation import Explanation
-from inrexp.methods import explain, explain_many, extremal_perturbation, grad_cam
+from inrexp.methods import explain, explain_many, extremal_perturbation, grad_cam, rise
 from inrexp.models.classifier import to_picture
 from inrexp.paper.outcome import Outcome
 from inrexp.paper.perturb import fade
@@ -172,6 +172,58 @@ def test_that_strip_is_judged_as_the_page_judges_it_at_first(fitted, monkeypatch
     assert [one.probability for one in drawn[0]["lattice"]] == pytest.approx(curve, abs=1e-4)
 
 
+@pytest.mark.parametrize(("other", "areas"), [((0.2, 0.4), [0.2]), ((0.15, 0.4), None)])
+def test_that_strip_has_the_areas_that_all_lattices_hold(
+    fitted, planted_once, monkeypatch: pytest.MonkeyPatch, other: tuple, areas: list | None
+):
+    drawn = []
+    monkeypatch.setattr("inrexp.widgets.explorer.strips", lambda rows: drawn.append(rows) or plt.figure())
+    model, image = planted_once.classifier, planted_once.image
+    made = [extremal_perturbation(model, image, 1, areas=held, steps=2, progress=False) for held in ((0.1, 0.2), other)]
+    explorer = Explorer({"inr": fitted["inr"], "one": made[0], "two": made[1]})
+    assert ("image/jpeg" in explorer._repr_mimebundle_()[0]) == bool(areas)
+    assert [[one.asked for one in row] for rows in drawn for row in rows.values()] == 3 * [areas] * bool(areas)
+    explorer.close()
+
+
+def test_that_strip_asks_for_each_answers_own_class(fitted, planted_once, monkeypatch: pytest.MonkeyPatch):
+    drawn = []
+    monkeypatch.setattr("inrexp.widgets.explorer.strips", lambda rows: drawn.append(rows) or plt.figure())
+    explorer = Explorer(
+        {
+            "stripes": fitted["inr"],
+            "other": rise(planted_once.classifier, planted_once.image, 2, masks=4, progress=False),
+        }
+    )
+    explorer._repr_mimebundle_()
+    described = explorer.scene["answers"][1]
+    curve = dict(zip(described["searched"], described["curves"][explorer.outside]["soft"], strict=True))
+    row = drawn[0]["other"]
+    assert [one.probability for one in row] == pytest.approx([curve[round(one.asked, 6)] for one in row], abs=1e-4)
+    explorer.close()
+
+
+def test_areas_of_numpy_are_positions_like_others(fitted):
+    explorer = Explorer({"inr": fitted["inr"]}, areas=np.array([0.3, 0.1]))
+    assert explorer.scene["answers"][0]["areas"] == [0.1, 0.3]
+    explorer.close()
+
+
+def test_other_answers_are_shown_under_the_same_controls_and_against_nothing(fitted):
+    explorer = Explorer(fitted, what="method", against="GradCAM", controls=("answer", "view"))
+    explorer.show({"new": fitted["inr"]})
+    assert (explorer.against, explorer.answer) == ("", "new")
+    assert (explorer.scene["what"], explorer.scene["controls"]) == ("method", ["answer", "view"])
+    explorer.close()
+
+
+def test_a_run_without_explanations_is_refused(planted_once):
+    empty = explain_many(planted_once.classifier, planted_once.image, 1, n=1, preset=SHORT, progress=False)
+    empty.explanations = ()
+    with pytest.raises(ValueError, match="found must hold one explanation or more, got none"):
+        explanations_browser(empty)
+
+
 def test_numbered_explanations_bring_what_is_left_without_them(planted_once):
     before = set(_instances)
     found = explain_many(planted_once.classifier, planted_once.image, 1, n=1, preset=SHORT, progress=False)
@@ -212,6 +264,15 @@ def test_a_mailed_page_begins_at_the_area_asked_for_or_at_a_star(fitted, tmp_pat
         page = write_explanation(tmp_path / "page.html", found, start=asked, footer="made by hand").read_text()
         assert f'"start":{asked or found.smallest_area() or 0.1}' in page
         assert "made by hand</footer>" in page
+
+
+def test_a_mailed_page_says_what_its_masks_do(planted_once, fitted, tmp_path):
+    faded = dataclasses.replace(SHORT, perturbation="fade", sharpness=None, level=None)
+    soft = explain(planted_once.classifier, planted_once.image, 1, preset=faded, progress=False)
+    crisp, other = (write_explanation(tmp_path / "page.html", one).read_text() for one in (fitted["GradCAM"], soft))
+    assert "the mask keeps that share of the picture, everything outside the line is blurred" in crisp
+    assert "the mask is soft and keeps pixels in part" in other
+    assert "what it takes away is black" in other
 
 
 def test_a_page_stands_alone(scene, tmp_path):
@@ -268,6 +329,7 @@ def test_a_notebook_without_widgets_stays_as_it_is():
         ({"controls": ("colour",)}, ValueError, "controls must be of"),
         ({"areas": (0.9,)}, ValueError, r"every answer's range, here \[0.1, 0.4\]"),
         ({"outsides": ("white",)}, ValueError, "outside must be"),
+        ({"outsides": ("blur x px",)}, ValueError, "outside must be \"black\" or a blur .* got 'blur x px'"),
     ],
 )
 def test_the_explorer_refuses_what_it_cannot_show(fitted, change, error, message):
@@ -323,6 +385,24 @@ def test_an_uploaded_picture_is_explained_for_the_chosen_class(bench, planted_on
     assert "finished" in bench.status.value
     bench.load(planted_once.image)
     assert bench.explorer.scene["answers"] == []  # the result was of the picture before
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_mask_that_grows_is_shown_as_the_network_sees_it(planted_once):
+    faded = Workbench(planted_once.classifier, preset=dataclasses.replace(SHORT, perturbation="fade", steps=2))
+    faded.load(planted_once.image)
+    for explorer in (faded.explorer, bench_explorer(planted_once)):
+        wanted = "black" if explorer is faded.explorer else "blur 20 px"
+        assert explorer.outside == wanted
+        assert list(explorer.scene["outsides"]) == [wanted]
+    faded.explorer.outside = "blur 5 px"  # chosen for the answer before
+    faded.load(planted_once.image)
+    assert faded.explorer.outside == "black"
+    faded.close()
+
+
+def bench_explorer(planted_once) -> Explorer:
+    return Explorer.of_picture(planted_once.image, "blur 20 px")
 
 
 @pytest.mark.filterwarnings("ignore:The fit was interrupted")
