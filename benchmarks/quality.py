@@ -29,11 +29,11 @@ def add_study(study: Path, out: Path) -> None:
 
     out: NAME_rows.csv or rows.csv, a CSV file whose rows of the same runs give way.
     """
-    rows = add_rows(out, _texts(study / ROWS), in_place_of=IDENTITY, read=_texts, float_format=None)
+    add_rows(out, _texts(study / ROWS), in_place_of=IDENTITY, read=_texts, float_format=None)
 
     def still_there(path: Path) -> pd.DataFrame:
         seconds = _texts(path)
-        return seconds[seconds["key"].isin(rows["key"])]
+        return seconds[seconds["key"].isin(_texts(out)["key"])]  # read again: another study may have added its rows
 
     beside = out.with_name(out.name.replace(ROWS, SECONDS))
     add_rows(beside, _texts(study / SECONDS), in_place_of=["key"], read=still_there, float_format=None)

@@ -14,6 +14,7 @@ import contextlib
 import io
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -27,7 +28,6 @@ from rex_xai.responsibility.responsibility import causal_explanation
 from tqdm import tqdm
 
 from inrexp import Classifier
-from inrexp.files import written_whole
 from inrexp.methods import as_image
 from inrexp.metrics import precision
 from inrexp.models.classifier import Target
@@ -35,6 +35,7 @@ from inrexp.paper.perturb import blend, blur
 from inrexp.saliency import SaliencyMap
 from inrexp.study.peers import OWN_BUDGET
 from inrexp.study.scores import at_equal_area
+from inrexp.study.shared_rows import add_rows
 
 BUDGETS = ("300", "1000", OWN_BUDGET)  # classifier passes of the search; its own is 20 rounds without a limit
 ROUNDS = 20  # CausalArgs().iters
@@ -125,6 +126,11 @@ def _searched(data: Data, options: CausalArgs, said: Counted, passes: int | None
     return maps
 
 
+def read(path: Path) -> pd.DataFrame:
+    """The rows of a file; none for one that is not there yet."""
+    return pd.read_csv(path, dtype={"budget": str}) if path.is_file() else pd.DataFrame(columns=KNOWN)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_pictures(parser)
@@ -133,8 +139,7 @@ def main() -> None:
     add_out(parser, "rex.csv")
     options = parser.parse_args()
     classifier, dataset, samples = chosen(options)
-    rows = pd.read_csv(options.out, dtype={"budget": str}) if options.out.is_file() else pd.DataFrame()
-    done = set(rows[KNOWN].itertuples(index=False, name=None)) if len(rows) else set()
+    done = set(read(options.out)[KNOWN].itertuples(index=False, name=None))
     for budget, sample in tqdm([(budget, one) for budget in options.budgets for one in samples], unit="search"):
         known = (options.called or dataset.name, classifier.name, sample.name, budget)
         if known in done:
@@ -148,9 +153,7 @@ def main() -> None:
         row |= {"region_probability": float(classifier.probability(seen, target))}
         row |= {"region_precision": float(precision(found.region, truth.object, counted=truth.counted))}
         row |= at_equal_area(found.saliency, sample, None)
-        rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
-        with written_whole(options.out) as temporary:
-            rows.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+        add_rows(options.out, pd.DataFrame([row]), in_place_of=KNOWN, read=read)
 
 
 if __name__ == "__main__":

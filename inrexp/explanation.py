@@ -126,8 +126,8 @@ class Explanation(Attribution):
             held = torch.tensor(self.held_areas, dtype=torch.float64)
             if wanted.numel() == 0 or bool(((wanted[:, None] - held).abs().min(1).values > 1e-6).any()):
                 raise ValueError(
-                    f"area must be one that the lattice holds, {self.held_areas}, got {area}: fit again with these "
-                    "areas in LatticeSettings(areas=...)"
+                    f"area must be one that the lattice holds, {self.held_areas}, got {area}: fit again with it "
+                    "among LatticeSettings(areas=...)"
                 )
         low, high = self.area_range
         if wanted.numel() == 0 or not bool(((wanted >= low - 1e-6) & (wanted <= high + 1e-6)).all()):

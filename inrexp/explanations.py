@@ -277,7 +277,7 @@ def smallest_beside(
     threshold = checked_threshold(threshold)
     taken = baseline if cut is None else (baseline > cut).to(baseline.dtype)
     beside = bool(taken.any())
-    areas, few = sorted(explanation.searched_areas), explanation.needed_classifier().at_once
+    areas, few = explanation.searched_areas, explanation.needed_classifier().at_once
     for first in range(0, len(areas), few):  # upwards, and no further than a*
         part = areas[first : first + few]
         masks = explanation.mask(part, cut=cut)

@@ -216,7 +216,7 @@ def explain_jointly(
 
 
 def check_iterations(n: int, rules: Rules, config: FitConfig) -> None:
-    """Raises ValueError for what a run of several explanations cannot start with."""
+    """Raises TypeError or ValueError for what a run of several explanations cannot start with."""
     if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
         raise ValueError(f"n must be 1 explanation or more, got {n!r}")
     if not config.is_field:

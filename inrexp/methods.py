@@ -214,7 +214,7 @@ def extremal_perturbation(
 
     By default the published method, constant by constant (`presets.EXTREMAL_PERTURBATION`).
     preset: "extremal_perturbation_quick" reaches the same final loss by another, shorter way.
-    areas: those that masks are fitted for, 0.025, 0.05, 0.1 and 0.2; there are none between them.
+    areas: those that masks are fitted for, rising; 0.025, 0.05, 0.1 and 0.2. There are none between them.
     steps: other than the preset's, 800 as published. The learning rate is scaled by their ratio, so that a short run
         comes as far as a long one, only more coarsely.
     seed: changes nothing, the method draws no random number.

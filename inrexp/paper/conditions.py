@@ -48,10 +48,13 @@ def check_settings(section: Any, **conditions: Condition) -> None:
 
 
 def checked_number(value: object, name: str) -> float:
-    """A number as Python's float.  Raises TypeError, by the argument's name, for what is none."""
-    if not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    return float(value)
+    """A number, or a tensor of one number, as Python's float.  Raises TypeError, by its name, for anything else."""
+    try:
+        if isinstance(value, str | bool):
+            raise TypeError
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be a number, got {value!r}") from error
 
 
 def _plain(value: Any) -> Any:

@@ -79,7 +79,7 @@ def area_penalty(mask: torch.Tensor, area: torch.Tensor) -> torch.Tensor:
         raise ValueError(f"area must lie in [0, 1] (a fraction of the picture), got {area.tolist()}")
     ranked = mask.flatten(1).sort(dim=1).values  # (n, h*w), increasing
     count = ranked.shape[1]
-    zeros = count - (area.to(torch.promote_types(area.dtype, torch.float32)) * count).round()  # (n,)
+    zeros = count - (area * count).round()  # (n,)
     wanted = torch.arange(count, device=mask.device)[None] >= zeros[:, None]
     return (ranked - wanted.to(ranked.dtype)).square().mean(1)
 

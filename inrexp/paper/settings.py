@@ -143,7 +143,7 @@ class FieldSettings:
 class LatticeSettings:
     """Extremal perturbations' lattice of free numbers (Fong, Patrick, Vedaldi 2019).
 
-    areas: the areas that it holds, one lattice each; there is no mask between them.
+    areas: the areas that it holds, rising, one lattice each; there is no mask between them.
     margin: px above and left of the picture that the area penalty counts too, whole cells of 7 px.
     oversample: filter outputs a cell and axis; 7 is the published filter, exact at every pixel, 2 is the fast one.
     half_width: of the filter's kernel, as of `FieldSettings`; None is the published one.

@@ -61,7 +61,6 @@ def ranking(saliency: torch.Tensor) -> torch.Tensor:
     saliency: (1, 1, h, w), unbounded.  Higher scores come first, and of equal ones the upper left. Pixels of the lowest
         score, often most of a map's, come in the order of the scores around them: large masks then surround small ones.
     """
-    saliency = saliency.to(torch.promote_types(saliency.dtype, torch.float32))  # bfloat16 cannot count the pixels
     low, high = saliency.aminmax()
     scaled = (saliency - low) / (high - low).clamp_min(torch.finfo(saliency.dtype).tiny)
     near = blur(scaled.expand(-1, 3, -1, -1))[:, :1].masked_fill(saliency > low, torch.inf)

@@ -179,11 +179,11 @@ def _of_masks(rows: pd.DataFrame) -> list[str]:
         said.append(
             f"a* is searched among {len(searched_areas())} areas for fields and maps and among the paper's "
             f"{len(PAPER_AREAS)} for lattices, so that in the paper's own columns fields have smaller and mostly more "
-            f"precise masks; the claims (`inrexp claims`) search {len(PAPER_AREAS)} for all."
+            f"precise masks; the claims (`inrexp claims`) search {len(PAPER_AREAS)} for all first masks of 0 and 1."
         )
     said.append(
-        "Where masks are 0 or 1 at their very area by construction, the area error of the cut mask is 0 and p of the "
-        "cut mask is that of the soft mask, so these numbers say nothing."
+        "Where masks are made as 0 and 1 with exactly the area asked for, the area error of the cut mask is 0 and p of "
+        "the cut mask is that of the soft mask, so these numbers say nothing."
     )
     return said
 

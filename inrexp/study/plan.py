@@ -9,7 +9,6 @@ from typing import Any
 
 from inrexp.attribution import CUT
 from inrexp.comparison import METHODS
-from inrexp.datasets.named import NAMES
 from inrexp.datasets.samples import Dataset, Sample
 from inrexp.models.classifier import Classifier
 from inrexp.saliency import PAPER_CUTS
@@ -24,7 +23,7 @@ class StudyPlan:
     The key of a row holds every setting here except `samples`, `limit`, `seeds` and `iterations`, which only decide
     which rows there are.
 
-    dataset: a name that `datasets.load_dataset` knows, one of `datasets.named.NAMES`.
+    dataset: a name that `datasets.load_dataset` knows.
     called: what rows and tables call the data set. None is the data set's own name, or "folder NAME" for a folder of
         the reader's.
     model: a name that `load_classifier` knows.
@@ -96,8 +95,6 @@ class StudyPlan:
             value = getattr(self, name)
             if not isinstance(value, str) and not (value is None and name == "called"):
                 raise TypeError(f"{name} must be a text, got {value!r}")
-        if self.dataset not in NAMES:
-            raise ValueError(f"dataset must be one of {', '.join(NAMES)}; got {self.dataset!r}")
         if self.called is not None and not self.called.strip():
             raise ValueError(f"called must be a text that is not empty, or None; got {self.called!r}")
         if not isinstance(self.options, Mapping):

@@ -96,8 +96,8 @@ def quality(rows: pd.DataFrame, seconds: pd.DataFrame | None = None, *, against:
 
     pictures; passes of the classifier and mean seconds for one picture; the mean of each of MEASURES over all pictures,
     at exactly the area named. enough: the share of the four areas whose mask keeps half of p.
-    And of "areas that suffice", the setting's mean less that of `against` on the pictures of both (difference, their
-    number both, low and high of its 95 % interval over pictures).
+    And of "areas that suffice", the setting's mean less that of `against`: both is the number of pictures that both
+    have, difference the mean over these, low and high its 95 % interval.
     """
     rows = judged(rows)
     rows["enough"] = rows[KEPT].mean(axis=1, skipna=False)
@@ -116,6 +116,6 @@ def quality(rows: pd.DataFrame, seconds: pd.DataFrame | None = None, *, against:
         if against in of_setting and name != against:
             both = (by_photograph(runs, "enough") - by_photograph(of_setting[against], "enough")).dropna()
             low, high = interval(both)
-            line |= {"difference": both.mean(), "both": len(both), "low": low, "high": high}
+            line |= {"both": len(both), "difference": both.mean(), "low": low, "high": high}
         lines[name] = line
     return pd.DataFrame.from_dict(lines, orient="index")

@@ -376,3 +376,19 @@ def test_a_models_memory_format_is_noticed(lite0: Classifier):
     assert lite0.channels_last
     assert not plain.channels_last
     assert Classifier(nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)).channels_last
+
+
+@pytest.mark.parametrize("indices", [("dog",), 3, (1.5,)])
+def test_a_target_of_no_whole_numbers_is_refused(indices: object):
+    with pytest.raises(TypeError, match="indices must be a tuple of whole numbers, got"):
+        Target(indices, "dog")
+
+
+def test_a_gpu_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert choose_device("cuda:0") == torch.device("cuda:0")
+    with pytest.raises(RuntimeError, match=r"device 'cuda:9' is not available here, which has 1 GPU\(s\)"):
+        choose_device("cuda:9")
+    with pytest.raises(ValueError, match="device must be one of cuda, mps, cpu"):
+        choose_device(1.5)

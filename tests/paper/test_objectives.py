@@ -55,13 +55,6 @@ def test_the_published_areas_round_right_on_a_whole_picture_in_single_precision(
     assert float(area_penalty(mask, torch.tensor([a]))) == 0
 
 
-def test_half_precision_counts_every_pixel():
-    mask = torch.zeros(1, 1, 448, 448, dtype=torch.bfloat16)
-    mask.view(-1)[:20070] = 1  # 200704 px; bfloat16 knows 19968 and 20096
-    assert float(area_penalty(mask, torch.tensor([0.1]))) == 0
-    assert float(area_penalty(mask, torch.tensor([0.1], dtype=torch.bfloat16))) < 2e-4
-
-
 def test_dice_is_one_for_equal_masks_and_zero_for_disjoint_ones():
     assert float(dice_overlap(mask_of(1, 0, 1, 0), mask_of(1, 0, 1, 0))) == pytest.approx(1)
     assert float(dice_overlap(mask_of(1, 0, 1, 0), mask_of(0, 1, 0, 1))) == 0

@@ -100,7 +100,6 @@ def test_a_limit_spreads_over_the_data_set():
         ({"options": {"rise": {"masks": -5}}}, "masks and cells must be 1 or more, got -5"),
         ({"options": {"rise": {"keep": 7}}}, r"keep must be a probability in \(0, 1\), got 7"),
         ({"options": {"smoothgrad": {}}}, "methods must be some of inr, .*; got smoothgrad"),
-        ({"dataset": "imagenet"}, "dataset must be one of packaged, imagenet-s50, .*; got 'imagenet'"),
         ({"called": " "}, "called must be a text that is not empty, or None; got ' '"),
     ],
 )

@@ -388,21 +388,16 @@ def test_an_uploaded_picture_is_explained_for_the_chosen_class(bench, planted_on
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_the_mask_that_grows_is_shown_as_the_network_sees_it(planted_once):
+def test_the_mask_that_grows_is_shown_as_the_network_sees_it(bench, planted_once):
     faded = Workbench(planted_once.classifier, preset=dataclasses.replace(SHORT, perturbation="fade", steps=2))
-    faded.load(planted_once.image)
-    for explorer in (faded.explorer, bench_explorer(planted_once)):
-        wanted = "black" if explorer is faded.explorer else "blur 20 px"
-        assert explorer.outside == wanted
-        assert list(explorer.scene["outsides"]) == [wanted]
+    for one, wanted in ((faded, "black"), (bench, "blur 20 px")):
+        one.load(planted_once.image)
+        assert one.explorer.outside == wanted
+        assert list(one.explorer.scene["outsides"]) == [wanted]
     faded.explorer.outside = "blur 5 px"  # chosen for the answer before
     faded.load(planted_once.image)
     assert faded.explorer.outside == "black"
     faded.close()
-
-
-def bench_explorer(planted_once) -> Explorer:
-    return Explorer.of_picture(planted_once.image, "blur 20 px")
 
 
 @pytest.mark.filterwarnings("ignore:The fit was interrupted")
