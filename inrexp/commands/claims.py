@@ -1,10 +1,11 @@
 """The paper's claims, one by one, from the committed rows: each with its verdict and its key number, as Markdown.
 
-With --write, the table goes between the two marks of a file such as README.md. Where rows are missing, --full names the
-commands that make them: in these RESULTS is the folder for --results, and PICTURES that of the data set.
+With --write, the table goes between the two marks of a file such as README.md. Where rows are missing, the
+commands that make them are named: in these RESULTS is the folder for --results, and PICTURES that of the data set.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from inrexp import files
@@ -34,12 +35,20 @@ def run(options: argparse.Namespace) -> int:
         )
     from inrexp.study import ledger
     from inrexp.study.evidence import read_evidence
+    from inrexp.study.tables import family
 
     rows = read_evidence(folder)
     if options.results and rows.empty:
         raise FileNotFoundError(
             f"{options.results} has no table of rows: wanted a folder such as data/results, or one that `inrexp study` "
             "filled"
+        )
+    strange = sorted({name for name in rows.study.get("dataset", ()) if not family(name)})
+    if strange:
+        print(
+            f"inrexp: no claim is judged on the rows of {', '.join(map(repr, strange))}: the paper's are about "
+            "pictures of imagenet-s50 and voc07-difficult. `inrexp tables` shows all rows of a study",
+            file=sys.stderr,
         )
     found = ledger.assessed(rows)
     if options.full:

@@ -120,9 +120,10 @@ def run(options: argparse.Namespace) -> int:
     elif not found.explains:
         answer = "no a*"
     else:
-        wider = [f"--area-range {low:g} {WIDER:g}"] if high < WIDER else []
-        start = [f"--preset {RANDOM}"] if found.config.start is not None else []
-        hint = f"; what may help: {', '.join([*wider, *start, 'another --seed'])}" if found.config.is_field else ""
+        helps = [f"--preset {DEFAULT_PRESET}"] * (found.config.passes < inrexp.PRESETS[DEFAULT_PRESET].passes)
+        helps += [f"--area-range {low:g} {WIDER:g}"] if high < WIDER else []
+        helps += [f"--preset {RANDOM}"] if found.config.start is not None else []
+        hint = f"; what may help: {', '.join([*helps, 'another --seed'])}" if found.config.is_field else ""
         answer = (
             f"no area from {low:g} to {high:g} keeps p at {found.threshold:.2f} (the most is {_probability(kept)}, at "
             f"{at:.3g}{hint})"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from inrexp.commands.arguments import DATASETS, METHODS, add_device, add_plugin, level, positive
+from inrexp.names import did_you_mean
 
 PLACES = "local:N (processes here), slurm:FILE.toml (SLURMCluster's keywords, and jobs = N) or dask:ADDRESS"
 
@@ -102,9 +103,10 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError("results must be given: the folder to write to, as in `inrexp study out/mine`")
     unknown = [name for name in getattr(options, "methods", ()) if name not in METHODS]
     if unknown and not options.plugin:  # a plugin may register more, and its names are not known yet
+        meant = did_you_mean(unknown[0], METHODS)
         raise ValueError(
-            f"--methods must be some of {', '.join(METHODS)}, got {', '.join(map(repr, unknown))}: one of your own "
-            "needs --plugin"
+            f"--methods must be some of {', '.join(METHODS)}, got {', '.join(map(repr, unknown))}{meant}: one of your "
+            "own needs --plugin"
         )
 
 

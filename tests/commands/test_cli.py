@@ -234,7 +234,7 @@ def test_where_no_area_suffices_another_start_is_named(
     monkeypatch.setitem(inrexp.PRESETS, "brief", dataclasses.replace(inrexp.PRESETS["brief"], start="grad_cam"))
     monkeypatch.setattr(Explanation, "smallest_area", lambda self, *given, **options: None)
     assert run(picture, "--preset", "brief", "--out", tmp_path) == 0
-    helps = "; what may help: --area-range 0.1 0.5, --preset crisp_random, another --seed)"
+    helps = "; what may help: --preset crisp, --area-range 0.1 0.5, --preset crisp_random, another --seed)"
     assert helps in capsys.readouterr().out
 
 
@@ -259,7 +259,7 @@ def test_a_class_that_the_network_hardly_sees_is_said_so_and_what_was_found_is_n
     assert run(picture, "--target", "stripes", *words) == 0
     said = capsys.readouterr()
     assert "hardly anything" not in said.err
-    helps = "what may help: --area-range 0.1 0.5, another --seed"
+    helps = "what may help: --preset crisp, --area-range 0.1 0.5, another --seed"
     kept, at = re.search(rf"\(the most is ([\d.e-]+), at ([\d.]+); {helps}\)", said.out).groups()
     found = Explanation.load(tmp_path / "stripes.v1.safetensors", classifier=planted.classifier)
     assert found.smallest_area() is None
@@ -317,6 +317,7 @@ LIGHT: list[tuple[list[str], int, str]] = [
     (["explain", "coffee", "--out", "/proc/no"], 2, "--out must be a folder that can be written to"),
     (["run", "fig3", "-p", "PRESET=crsp"], 2, "no preset named 'crsp' (did you mean 'crisp'"),
     (["study", "nowhere", "--methods", "inr,"], 2, "got '': one of your own needs --plugin"),
+    (["study", "nowhere", "--methods", "gradcam"], 2, "(did you mean 'grad_cam'?): one of your own needs --plugin"),
     (["study", "nowhere", "--dataset", "imagenet"], 2, "--dataset: invalid choice: 'imagenet'"),
     (["study", "nowhere", "--seeds", "0"], 2, "--seeds: wanted a whole number of 1 or more, got '0'"),
     (["tables", "nowhere"], 2, "no rows at nowhere"),

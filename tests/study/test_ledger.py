@@ -167,7 +167,12 @@ def test_the_command_takes_a_studys_own_folder_and_refuses_one_without_rows(
     (tmp_path / "study").mkdir()
     pd.DataFrame(study).to_csv(tmp_path / "study" / "rows.csv", index=False)
     assert cli.main(["claims", "--results", str(tmp_path / "study"), "--full"]) == 0
-    assert "INR, crisp less GradCAM: precision at equal area | +0.40" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "INR, crisp less GradCAM: precision at equal area | +0.40" in said.out
+    assert said.err == ""
+    pd.DataFrame([run("x/0", dataset="folder mine")]).to_csv(tmp_path / "study" / "rows.csv", index=False)
+    assert cli.main(["claims", "--results", str(tmp_path / "study")]) == 0
+    assert "no claim is judged on the rows of 'folder mine'" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert cli.main(["claims", "--results", str(tmp_path / "empty")]) == 2
     assert "has no table of rows: wanted a folder such as data/results" in capsys.readouterr().err
