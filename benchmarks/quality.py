@@ -20,7 +20,7 @@ from inrexp.study.plan import StudyPlan
 from inrexp.study.quality import SETTINGS, quality
 from inrexp.study.rows import read_rows, read_seconds
 from inrexp.study.run import run_study
-from inrexp.study.shared_rows import add_rows
+from inrexp.study.shared_rows import add_rows, rows_there
 from inrexp.study.store import IDENTITY, ROWS, SECONDS
 
 
@@ -41,9 +41,7 @@ def add_study(study: Path, out: Path) -> None:
 
 def _texts(path: Path) -> pd.DataFrame:
     """A table as text; no rows for a file that is not there yet."""
-    if not path.is_file():
-        return pd.DataFrame(columns=list(IDENTITY) + ["key"])
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return rows_there(path, [*IDENTITY, "key"], dtype=str, keep_default_na=False)
 
 
 def main() -> None:

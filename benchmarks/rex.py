@@ -35,7 +35,7 @@ from inrexp.paper.perturb import blend, blur
 from inrexp.saliency import SaliencyMap
 from inrexp.study.peers import OWN_BUDGET
 from inrexp.study.scores import at_equal_area
-from inrexp.study.shared_rows import add_rows
+from inrexp.study.shared_rows import add_rows, rows_there
 
 BUDGETS = ("300", "1000", OWN_BUDGET)  # classifier passes of the search; its own is 20 rounds without a limit
 ROUNDS = 20  # CausalArgs().iters
@@ -128,7 +128,7 @@ def _searched(data: Data, options: CausalArgs, said: Counted, passes: int | None
 
 def read(path: Path) -> pd.DataFrame:
     """The rows of a file; none for one that is not there yet."""
-    return pd.read_csv(path, dtype={"budget": str}) if path.is_file() else pd.DataFrame(columns=KNOWN)
+    return rows_there(path, KNOWN, dtype={"budget": str})
 
 
 def main() -> None:

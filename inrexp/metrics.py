@@ -32,7 +32,8 @@ def precision(mask: torch.Tensor, truth: torch.Tensor, *, counted: torch.Tensor 
     ValueError for sizes that differ.
     """
     _check(mask, "mask")
-    for name, one in {"truth": truth, **({} if counted is None else {"counted": counted})}.items():
+    given = {"truth": truth} if counted is None else {"truth": truth, "counted": counted}
+    for name, one in given.items():
         check_tensor(one, name, "(h, w) bool", "of a sample's .truth(classifier) give .object, and .counted beside it")
         if one.dtype != torch.bool:
             raise TypeError(f"{name} must be (h, w) bool, got {one.dtype}: {name} > 127 if white (255) is the object")

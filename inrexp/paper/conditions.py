@@ -19,13 +19,16 @@ def one_of(names: tuple[str, ...]) -> Condition:
     return names.__contains__, f"one of {names}"
 
 
-def rising(values: Any, count: int | None = None) -> bool:
-    """Whether it is a tuple of rising numbers in [0, 1]; of so many, if `count` says how many."""
-    if not isinstance(values, tuple) or len(values) != (count or max(1, len(values))):
+def rising(values: Any) -> bool:
+    """Whether it is a tuple of rising numbers in [0, 1], one or more."""
+    if not isinstance(values, tuple) or not values or not all(isinstance(value, Real) for value in values):
         return False
-    if not all(isinstance(value, Real) and 0 <= float(value) <= 1 for value in values):
-        return False
-    return all(one < other for one, other in itertools.pairwise(values))
+    return values[0] >= 0 and values[-1] <= 1 and all(one < other for one, other in itertools.pairwise(values))
+
+
+def rising_pair(values: Any) -> bool:
+    """Whether it is a tuple of two rising numbers in [0, 1]."""
+    return rising(values) and len(values) == 2
 
 
 def check_settings(section: Any, **conditions: Condition) -> None:

@@ -1,7 +1,6 @@
 """Named settings: section 3.4 of the paper, and what this project makes of it."""
 
 import dataclasses
-from numbers import Integral
 
 from inrexp.names import did_you_mean
 from inrexp.paper.settings import Descent, FieldSettings, FitConfig, Growth, LatticeSettings
@@ -132,7 +131,9 @@ def with_steps(config: FitConfig, steps: int | None) -> FitConfig:
     """
     if steps is None:
         return config
-    counts = isinstance(steps, Integral) and steps > 0  # FitConfig refuses all else
-    faster = config.steps / int(steps) if counts and not config.is_field else 1.0
-    descent = dataclasses.replace(config.descent, lr=config.descent.lr * faster)
-    return named(dataclasses.replace(config, steps=steps, descent=descent))
+    changed = dataclasses.replace(config, steps=steps)
+    if not config.is_field:
+        faster = config.steps / changed.steps
+        descent = dataclasses.replace(config.descent, lr=config.descent.lr * faster)
+        changed = dataclasses.replace(changed, descent=descent)
+    return named(changed)

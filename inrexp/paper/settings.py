@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from inrexp.paper.conditions import ONE_OR_MORE, check_settings, one_of, rising
+from inrexp.paper.conditions import ONE_OR_MORE, check_settings, one_of, rising, rising_pair
 from inrexp.paper.objectives import REWARDS
 from inrexp.paper.perturb import BLUR_SIGMA, PERTURBATIONS
 from inrexp.paper.smallest_area import PAPER_AREAS
@@ -221,11 +221,11 @@ class FitConfig:
             ),
             steps=ONE_OR_MORE,
             areas_per_step=ONE_OR_MORE,
-            area_range=(lambda pair: rising(pair, 2) and pair[0] > 0, "a tuple (low, high) with 0 < low < high <= 1"),
+            area_range=(lambda pair: rising_pair(pair) and pair[0] > 0, "a tuple (low, high) with 0 < low < high <= 1"),
             area_weight=(lambda weight: weight.start > 0, "above 0"),
             sharpness=(lambda beta: beta is None or beta.start > 0, "above 0, or None"),
             level=(
-                lambda level: level is None or (self.sharpness is not None and rising(level, 2)),
+                lambda level: level is None or (self.sharpness is not None and rising_pair(level)),
                 "a tuple of two rising shares of the steps, for masks with a sharpness, or None",
             ),
             start=(

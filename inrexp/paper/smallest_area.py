@@ -20,9 +20,10 @@ def searched_areas(low: float = PAPER_AREAS[0], high: float = PAPER_AREAS[-1]) -
 
 def checked_threshold(threshold: float) -> float:
     """Phi_0 as a number.  Raises TypeError for what is no number, and ValueError for one that is no probability."""
-    if not 0 <= checked_number(threshold, "threshold") <= 1:
+    value = checked_number(threshold, "threshold")
+    if not 0 <= value <= 1:
         raise ValueError(f"threshold must be a probability in [0, 1], got {threshold}")
-    return float(threshold)
+    return value
 
 
 def checked_cut(cut: float) -> float:
@@ -30,9 +31,10 @@ def checked_cut(cut: float) -> float:
 
     Raises TypeError for what is no number, and ValueError for one that no mask can be cut at.
     """
-    if not 0 <= checked_number(cut, "cut") < 1:
+    value = checked_number(cut, "cut")
+    if not 0 <= value < 1:
         raise ValueError(f"cut must be a level in [0, 1), above which a mask becomes 1, got {cut}")
-    return float(cut)
+    return value
 
 
 def smallest_area(areas: Sequence[float], probabilities: Sequence[float], threshold: float) -> float | None:

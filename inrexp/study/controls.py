@@ -25,7 +25,7 @@ from inrexp.study.equal import RECOGNISED
 from inrexp.study.intervals import interval
 from inrexp.study.plan import digest_of
 from inrexp.study.rows import read_rows, setting_of, settings_of
-from inrexp.study.shared_rows import add_rows
+from inrexp.study.shared_rows import add_rows, rows_there
 from inrexp.study.store import Results
 from inrexp.study.tables import photograph
 
@@ -182,9 +182,9 @@ def _known(out: Path, rows: pd.DataFrame, judges: Mapping[str, str]) -> pd.DataF
 
     rows: of the study.  judges: by control, the digest of the network that sees it.
     """
-    if not out.is_file():
-        return pd.DataFrame(columns=COLUMNS)
-    done = pd.read_csv(out, dtype={"key": str, "network": str, "setting": str})
+    done = rows_there(out, COLUMNS, dtype={"key": str, "network": str, "setting": str})
+    if done.empty:
+        return done
     study = rows.set_index("key")
     own = done["key"].isin(study.index)
     filled = {"seed": 0, "network": done["control"].map(judges), "setting": done["key"].map(study["setting"])}

@@ -26,7 +26,7 @@ from inrexp.seeds import generator
 from inrexp.study.intervals import share_interval
 from inrexp.study.plan import digest_of, fit_of
 from inrexp.study.scores import sound, status_of
-from inrexp.study.shared_rows import add_rows
+from inrexp.study.shared_rows import add_rows, rows_there
 
 AREAS = (0.05, 0.1, 0.2)
 NOISE = 1e-6  # standard deviation of what is added to a picture in [0, 1]; float32 resolves 6e-8 there
@@ -117,7 +117,7 @@ def run_nulls(
 
 
 def _read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype={"fit": str}) if path.is_file() else pd.DataFrame(columns=COLUMNS)
+    return rows_there(path, COLUMNS, dtype={"fit": str})
 
 
 def null_table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from inrexp.paper.presets import DEFAULT
 from inrexp.study.equal import END, judged
 from inrexp.study.intervals import interval
 from inrexp.study.rows import label_of
+from inrexp.study.shared_rows import rows_there
 from inrexp.study.tables import by_photograph
 
 FIELD = next(iter(METHODS))
@@ -68,9 +69,9 @@ def read_scores(path: "str | Path", runs: pd.DataFrame) -> pd.DataFrame:
     Raises ValueError for a picture that a method has twice, and for rows of another setting under the name of a run.
     """
     path = Path(path)
-    if not path.is_file():
-        return pd.DataFrame(columns=["key", *SCORED, "setting"])
-    rows = pd.read_csv(path, dtype={"key": str, "setting": str})
+    rows = rows_there(path, ["key", *SCORED, "setting"], dtype={"key": str, "setting": str})
+    if rows.empty:
+        return rows
     own, called = rows["key"].isin(runs["key"]), runs.drop_duplicates("setting").set_index("setting")["variant"]
     setting = rows["setting"] if "setting" in rows else pd.Series(None, rows.index, dtype=object)
     rows["setting"] = setting.mask(own, rows["key"].map(runs.set_index("key")["setting"]))

@@ -2,11 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import filelock
 import pandas as pd
 
 from inrexp.files import written_whole
+
+
+def rows_there(path: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
+    """The rows of a CSV file, by `pandas.read_csv` with these options; none, with these columns, without the file."""
+    return pd.read_csv(path, **options) if path.is_file() else pd.DataFrame(columns=list(columns))
 
 
 def add_rows(

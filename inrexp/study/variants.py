@@ -22,7 +22,7 @@ from inrexp.paper.settings import Descent, FitConfig, Growth
 from inrexp.paper.smallest_area import PAPER_AREAS, smallest_area
 from inrexp.study.intervals import interval
 from inrexp.study.plan import digest_of, fit_of
-from inrexp.study.shared_rows import add_rows
+from inrexp.study.shared_rows import add_rows, rows_there
 
 AREAS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6)  # the paper's four, and those of a wider range
 NEAR = 0.01  # a mask meets its area if it misses it by no more than this fraction of the picture
@@ -135,8 +135,7 @@ def run_variants(
 
 
 def _read(path: Path) -> pd.DataFrame:
-    there = path.is_file()
-    return pd.read_csv(path, dtype={"fit": str}) if there else pd.DataFrame(columns=["variant", "picture"])
+    return rows_there(path, ["variant", "picture"], dtype={"fit": str})
 
 
 def suffices(rows: pd.DataFrame, column: str = "probability") -> pd.Series:

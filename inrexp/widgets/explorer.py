@@ -141,9 +141,8 @@ class Explorer(anywidget.AnyWidget):
         """
         judge = next(iter(self.answers.values()))
         low, high = (pick(one.area_range[i] for one in self.answers.values()) for i, pick in enumerate((max, min)))
-        lattices = [one.held_areas for one in self.answers.values() if one.held_areas]
-        held = [area for area in lattices[0] if low <= area <= high] if lattices else []
-        held = [area for area in held if all(area in one for one in lattices)]
+        lattices = [set(one.held_areas) for one in self.answers.values() if one.held_areas]
+        held = sorted(area for area in set.intersection(*lattices) if low <= area <= high) if lattices else []
         if lattices and not held:
             return None
         places = np.linspace(0, len(held) - 1, min(len(STRIP), len(held))).round().astype(int)  # first and last too

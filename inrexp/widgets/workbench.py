@@ -93,7 +93,8 @@ class Workbench(ipywidgets.VBox):
         if self.explorer is None:
             self.explorer = Explorer.of_picture(self.image, self.outside)
             self.children = [*self.controls, self.explorer]
-        self.explorer.show_picture(self.image, self.outside)
+        else:
+            self.explorer.show_picture(self.image, self.outside)
         top = self.classifier.top(self.image, TOP)
         self.classes.options = [(f"{label}: p = {p:.3f}", index) for index, label, p in top]
         self.classes.index = 0  # ipywidgets chooses nothing where nothing was chosen before
